@@ -1,0 +1,1 @@
+//! An embeddable MQTT broker with four seams: authenticate, authorize, accept a publish, presence.

@@ -1,0 +1,1 @@
+//! The shared words of device and platform: identifiers, topics, payloads, bundles, secrets.

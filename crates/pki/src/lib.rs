@@ -1,0 +1,1 @@
+//! The certificate authority: root, intermediate, server and device certificates.

@@ -1,0 +1,1 @@
+//! The platform: ingest, identity, API; wires broker, store and certificate authority.

@@ -1,0 +1,1 @@
+//! The registry of devices and the telemetry store, embedded in two SQLite files.
