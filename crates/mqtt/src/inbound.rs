@@ -1,0 +1,299 @@
+//! What a receiver remembers of QoS 1 and 2 messages until they are acknowledged.
+//!
+//! An acknowledgement is *held* until the message's outcome is known, and acknowledgements leave in the order in
+//! which the messages came (MQTT-4.6.0-2, MQTT-4.6.0-3), however the outcomes arrive.
+
+use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use crate::codec::{ProtocolError, is_refusal};
+use crate::packet::{PacketId, PublishAck2Reason, PublishAckReason, QoS};
+
+/// Names one held acknowledgement of one connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(u64);
+
+/// What to do with a PUBLISH that arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// Never seen: process it and [`Inbound::complete`] the ticket.
+    New(Ticket),
+    /// A redelivery of a message that is already safe: its acknowledgement is queued, do not process it again.
+    Known,
+    /// A redelivery of a message still being processed: its acknowledgement will come.
+    InProgress,
+}
+
+/// An acknowledgement whose time has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Acknowledgement {
+    /// The packet it answers.
+    pub packet_id: PacketId,
+    /// [`QoS::AtLeastOnce`] is answered by PUBACK, [`QoS::ExactlyOnce`] by PUBREC.
+    pub qos: QoS,
+    /// Success or the reason of refusal.
+    pub reason: PublishAckReason,
+}
+
+#[derive(Debug)]
+struct Held {
+    packet_id: PacketId,
+    qos: QoS,
+    outcome: Option<PublishAckReason>,
+}
+
+/// The receiving half of a session.
+#[derive(Debug)]
+pub struct Inbound {
+    /// Held acknowledgements, oldest first. The oldest has ticket `first`.
+    held: VecDeque<Held>,
+    first: u64,
+    /// QoS 2 identifiers that were answered by PUBREC and await PUBREL (MQTT-4.3.3-10).
+    unreleased: Vec<PacketId>,
+    /// QoS 1 messages of this session that were acknowledged lately: an acknowledgement that was lost on the way
+    /// makes the client send the same message again, marked DUP.
+    recent: VecDeque<(PacketId, u64)>,
+    receive_maximum: u16,
+}
+
+impl Inbound {
+    /// `receive_maximum`: messages the peer may have unacknowledged at a time.
+    pub fn new(receive_maximum: u16) -> Self {
+        Self {
+            held: VecDeque::new(),
+            first: 0,
+            unreleased: Vec::new(),
+            recent: VecDeque::new(),
+            receive_maximum: receive_maximum.max(1),
+        }
+    }
+
+    /// What a resumed session keeps: identifiers and fingerprints, not held acknowledgements, whose messages the
+    /// client will send again.
+    #[must_use]
+    pub fn into_resumed(mut self, receive_maximum: u16) -> Self {
+        self.first += self.held.len() as u64;
+        self.held.clear();
+        self.receive_maximum = receive_maximum.max(1);
+        self
+    }
+
+    /// Messages whose outcome is not known or not yet sent.
+    pub fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Whether another QoS 1 or 2 message would exceed the receive maximum. MQTT 3.1.1 has no such number: the
+    /// owner stops reading instead.
+    pub fn is_full(&self) -> bool {
+        self.held.len() + self.unreleased.len() >= usize::from(self.receive_maximum)
+    }
+
+    /// Registers a QoS 1 or 2 PUBLISH. `fingerprint` identifies topic and payload ([`fingerprint`]).
+    ///
+    /// # Errors
+    /// [`ProtocolError::ReceiveMaximumExceeded`] (MQTT-3.3.4-9).
+    pub fn arrive(
+        &mut self,
+        packet_id: PacketId,
+        qos: QoS,
+        dup: bool,
+        fingerprint: Option<u64>,
+    ) -> Result<Arrival, ProtocolError> {
+        if qos == QoS::ExactlyOnce {
+            if self.unreleased.contains(&packet_id) {
+                self.hold(packet_id, qos, Some(PublishAckReason::Success));
+                return Ok(Arrival::Known);
+            }
+            if self
+                .held
+                .iter()
+                .any(|held| held.qos == qos && held.packet_id == packet_id)
+            {
+                return Ok(Arrival::InProgress);
+            }
+        } else if dup {
+            if let Some(fingerprint) = fingerprint
+                && self.recent.contains(&(packet_id, fingerprint))
+            {
+                self.hold(packet_id, qos, Some(PublishAckReason::Success));
+                return Ok(Arrival::Known);
+            }
+        }
+        if self.is_full() {
+            return Err(ProtocolError::ReceiveMaximumExceeded);
+        }
+        Ok(Arrival::New(self.hold(packet_id, qos, None)))
+    }
+
+    fn hold(&mut self, packet_id: PacketId, qos: QoS, outcome: Option<PublishAckReason>) -> Ticket {
+        self.held.push_back(Held {
+            packet_id,
+            qos,
+            outcome,
+        });
+        Ticket(self.first + self.held.len() as u64 - 1)
+    }
+
+    /// Records the outcome of a message. Late tickets of an earlier connection are ignored.
+    pub fn complete(&mut self, ticket: Ticket, reason: PublishAckReason) {
+        if let Some(index) = ticket.0.checked_sub(self.first)
+            && let Some(held) = self.held.get_mut(index as usize)
+        {
+            held.outcome = Some(reason);
+        }
+    }
+
+    /// The next acknowledgement that may leave: the oldest, once its outcome is known.
+    pub fn next_acknowledgement(&mut self) -> Option<Acknowledgement> {
+        let reason = self.held.front()?.outcome?;
+        let held = self.held.pop_front()?;
+        self.first += 1;
+        // MQTT-4.3.3-9: a refused QoS 2 message needs no PUBREL; its identifier is free at once.
+        if held.qos == QoS::ExactlyOnce
+            && !is_refusal(reason)
+            && !self.unreleased.contains(&held.packet_id)
+        {
+            self.unreleased.push(held.packet_id);
+        }
+        Some(Acknowledgement {
+            packet_id: held.packet_id,
+            qos: held.qos,
+            reason,
+        })
+    }
+
+    /// Remembers an acknowledged QoS 1 message, so that its redelivery within the session is recognised.
+    pub fn remember(&mut self, packet_id: PacketId, fingerprint: u64) {
+        self.recent.retain(|(known, _)| *known != packet_id);
+        if self.recent.len() >= usize::from(self.receive_maximum) {
+            self.recent.pop_front();
+        }
+        self.recent.push_back((packet_id, fingerprint));
+    }
+
+    /// PUBREL arrived: the reason code of the PUBCOMP.
+    pub fn release(&mut self, packet_id: PacketId) -> PublishAck2Reason {
+        match self.unreleased.iter().position(|known| *known == packet_id) {
+            Some(index) => {
+                self.unreleased.swap_remove(index);
+                PublishAck2Reason::Success
+            }
+            None => PublishAck2Reason::PacketIdNotFound,
+        }
+    }
+}
+
+/// Identifies a message within a session: equal topics and payloads have equal fingerprints.
+pub fn fingerprint(topic: &str, payload: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    topic.hash(&mut hasher);
+    payload.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(value: u16) -> PacketId {
+        PacketId::new(value).expect("not zero")
+    }
+
+    fn arrive(inbound: &mut Inbound, packet_id: u16, qos: QoS) -> Ticket {
+        match inbound.arrive(id(packet_id), qos, false, None) {
+            Ok(Arrival::New(ticket)) => ticket,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn acknowledgements_leave_in_order_of_arrival() {
+        let mut inbound = Inbound::new(10);
+        let first = arrive(&mut inbound, 7, QoS::AtLeastOnce);
+        let second = arrive(&mut inbound, 3, QoS::ExactlyOnce);
+        inbound.complete(second, PublishAckReason::Success);
+        assert_eq!(
+            inbound.next_acknowledgement(),
+            None,
+            "the older one is not known yet"
+        );
+        inbound.complete(first, PublishAckReason::NotAuthorized);
+        let order: Vec<_> = std::iter::from_fn(|| inbound.next_acknowledgement()).collect();
+        assert_eq!(
+            order,
+            [
+                Acknowledgement {
+                    packet_id: id(7),
+                    qos: QoS::AtLeastOnce,
+                    reason: PublishAckReason::NotAuthorized
+                },
+                Acknowledgement {
+                    packet_id: id(3),
+                    qos: QoS::ExactlyOnce,
+                    reason: PublishAckReason::Success
+                },
+            ]
+        );
+    }
+
+    #[test]
+    fn a_qos_2_identifier_is_processed_once_until_released() {
+        let mut inbound = Inbound::new(10);
+        let ticket = arrive(&mut inbound, 1, QoS::ExactlyOnce);
+        assert_eq!(
+            inbound.arrive(id(1), QoS::ExactlyOnce, true, None).unwrap(),
+            Arrival::InProgress
+        );
+        inbound.complete(ticket, PublishAckReason::Success);
+        assert!(inbound.next_acknowledgement().is_some());
+        assert_eq!(
+            inbound.arrive(id(1), QoS::ExactlyOnce, true, None).unwrap(),
+            Arrival::Known
+        );
+        assert!(
+            inbound.next_acknowledgement().is_some(),
+            "PUBREC is sent again"
+        );
+        assert_eq!(inbound.release(id(1)), PublishAck2Reason::Success);
+        assert_eq!(inbound.release(id(1)), PublishAck2Reason::PacketIdNotFound);
+        arrive(&mut inbound, 1, QoS::ExactlyOnce);
+    }
+
+    #[test]
+    fn the_receive_maximum_counts_unreleased_messages() {
+        let mut inbound = Inbound::new(2);
+        let ticket = arrive(&mut inbound, 1, QoS::ExactlyOnce);
+        inbound.complete(ticket, PublishAckReason::Success);
+        inbound.next_acknowledgement();
+        arrive(&mut inbound, 2, QoS::AtLeastOnce);
+        assert!(inbound.is_full());
+        assert!(matches!(
+            inbound.arrive(id(3), QoS::AtLeastOnce, false, None),
+            Err(ProtocolError::ReceiveMaximumExceeded)
+        ));
+    }
+
+    #[test]
+    fn a_redelivery_after_a_lost_puback_is_recognised_in_a_resumed_session() {
+        let mut inbound = Inbound::new(10);
+        let same = fingerprint("t", b"payload");
+        let ticket = arrive(&mut inbound, 5, QoS::AtLeastOnce);
+        inbound.complete(ticket, PublishAckReason::Success);
+        inbound.next_acknowledgement();
+        inbound.remember(id(5), same);
+        let mut resumed = inbound.into_resumed(10);
+        assert_eq!(
+            resumed
+                .arrive(id(5), QoS::AtLeastOnce, true, Some(same))
+                .unwrap(),
+            Arrival::Known
+        );
+        assert!(resumed.next_acknowledgement().is_some());
+        let other = fingerprint("t", b"another");
+        assert!(matches!(
+            resumed.arrive(id(5), QoS::AtLeastOnce, true, Some(other)),
+            Ok(Arrival::New(_))
+        ));
+    }
+}

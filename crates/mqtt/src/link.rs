@@ -1,0 +1,146 @@
+//! A codec on a byte stream: the read and write loop both ends of the wire share.
+//!
+//! Packets are encoded into one output buffer and leave in one write when the owner has nothing else to do
+//! ([`Link::poll_flush`]): with many messages in flight, ten acknowledgements cost one system call and one TLS
+//! record. Reading goes through a scratch buffer of the thread, so an idle connection holds no read buffer.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::codec::{Codec, ProtocolError};
+use crate::packet::{Packet, PacketId};
+
+/// What one system call may bring: a full TLS record.
+const SCRATCH_BYTES: usize = 16 * 1024;
+/// An empty output buffer larger than this is given back.
+const KEEP_OUTPUT_BYTES: usize = 4 * 1024;
+
+thread_local! {
+    static SCRATCH: RefCell<Box<[u8; SCRATCH_BYTES]>> = RefCell::new(Box::new([0; SCRATCH_BYTES]));
+}
+
+/// Why a link ended.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// The peer broke the protocol.
+    #[error(transparent)]
+    Protocol(#[from] ProtocolError),
+    /// The stream failed. TLS failures arrive here too, as the inner error of the I/O error.
+    #[error("connection failed")]
+    Io(#[from] io::Error),
+    /// The peer closed the stream.
+    #[error("connection closed by the peer")]
+    Closed,
+}
+
+/// A stream that speaks MQTT.
+pub struct Link<S> {
+    stream: S,
+    codec: Codec,
+    input: BytesMut,
+    output: BytesMut,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
+    /// Puts `codec` on `stream`.
+    pub fn new(stream: S, codec: Codec) -> Self {
+        Self {
+            stream,
+            codec,
+            input: BytesMut::new(),
+            output: BytesMut::new(),
+        }
+    }
+
+    /// The codec, to learn the version or to set limits.
+    pub fn codec(&mut self) -> &mut Codec {
+        &mut self.codec
+    }
+
+    /// The stream below.
+    pub fn stream(&self) -> &S {
+        &self.stream
+    }
+
+    /// Bytes encoded and not yet written. The owner bounds it by not sending while it is large.
+    pub fn pending_output(&self) -> usize {
+        self.output.len()
+    }
+
+    /// Encodes a packet into the output buffer. It leaves with the next flush.
+    pub fn send(&mut self, packet: Packet) -> Result<(), ProtocolError> {
+        self.codec.encode(packet, &mut self.output)
+    }
+
+    /// Encodes a plain PUBACK into the output buffer.
+    pub fn send_puback(&mut self, packet_id: PacketId) {
+        self.codec.encode_puback(packet_id, &mut self.output);
+    }
+
+    /// The next packet: from the buffer when one is complete, otherwise from the stream.
+    pub fn poll_packet(&mut self, context: &mut Context<'_>) -> Poll<Result<Packet, LinkError>> {
+        loop {
+            if !self.input.is_empty()
+                && let Some(packet) = self.codec.decode(&mut self.input)?
+            {
+                return Poll::Ready(Ok(packet));
+            }
+            if self.input.is_empty() {
+                // Also lets go of memory that messages still share with this buffer.
+                self.input = BytesMut::new();
+            }
+            ready!(self.poll_read(context))?;
+        }
+    }
+
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<(), LinkError>> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut buffer = ReadBuf::new(&mut scratch[..]);
+            ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
+            if buffer.filled().is_empty() {
+                return Poll::Ready(Err(LinkError::Closed));
+            }
+            self.input.extend_from_slice(buffer.filled());
+            Poll::Ready(Ok(()))
+        })
+    }
+
+    /// Writes what is pending. Ready when everything has left.
+    pub fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.output.is_empty() {
+            let written = ready!(Pin::new(&mut self.stream).poll_write(context, &self.output))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.output.advance(written);
+        }
+        if self.output.capacity() > KEEP_OUTPUT_BYTES {
+            self.output = BytesMut::new();
+        } else {
+            self.output.clear();
+        }
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    /// Waits for the next packet.
+    pub async fn receive(&mut self) -> Result<Packet, LinkError> {
+        poll_fn(|context| self.poll_packet(context)).await
+    }
+
+    /// Writes everything pending.
+    pub async fn flush(&mut self) -> io::Result<()> {
+        poll_fn(|context| self.poll_flush(context)).await
+    }
+
+    /// Writes everything pending, then closes the stream in good order (TLS close_notify included).
+    pub async fn close(&mut self) -> io::Result<()> {
+        self.flush().await?;
+        poll_fn(|context| Pin::new(&mut self.stream).poll_shutdown(context)).await
+    }
+}

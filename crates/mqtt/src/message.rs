@@ -1,0 +1,114 @@
+//! An application message, independent of the connection and the version it came by.
+
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use crate::packet::{LastWill, Publish, PublishProperties, QoS};
+
+/// What a publisher said: the part of a PUBLISH that outlives its packet. Cheap to clone: bytes are shared.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Topic name, without wildcards.
+    pub topic: ByteString,
+    /// The application's bytes.
+    pub payload: Bytes,
+    /// Quality of service it was published with.
+    pub qos: QoS,
+    /// Whether it replaces the topic's retained message.
+    pub retain: bool,
+    /// MQTT 5 properties that travel with the message; `None` when it has none.
+    pub properties: Option<Box<PublishProperties>>,
+}
+
+impl Message {
+    /// A message without properties.
+    pub fn new(topic: impl Into<ByteString>, payload: impl Into<Bytes>, qos: QoS) -> Self {
+        Self {
+            topic: topic.into(),
+            payload: payload.into(),
+            qos,
+            retain: false,
+            properties: None,
+        }
+    }
+
+    /// The same message, retained.
+    #[must_use]
+    pub fn retained(mut self) -> Self {
+        self.retain = true;
+        self
+    }
+
+    /// The message inside a received PUBLISH. What belongs to one connection only (topic alias, subscription
+    /// identifiers) is dropped.
+    pub fn from_publish(publish: Publish) -> Self {
+        let properties = publish
+            .properties
+            .map(|properties| PublishProperties {
+                topic_alias: None,
+                subscription_ids: Vec::new(),
+                ..properties
+            })
+            .filter(|properties| *properties != PublishProperties::default())
+            .map(Box::new);
+        Self {
+            topic: publish.topic,
+            payload: publish.payload,
+            qos: publish.qos,
+            retain: publish.retain,
+            properties,
+        }
+    }
+
+    /// The message a server publishes when its client vanishes.
+    pub fn from_will(will: LastWill) -> Self {
+        let properties = PublishProperties {
+            correlation_data: will.correlation_data,
+            message_expiry_interval: will.message_expiry_interval,
+            content_type: will.content_type,
+            user_properties: will.user_properties,
+            is_utf8_payload: will.is_utf8_payload.unwrap_or(false),
+            response_topic: will.response_topic,
+            ..PublishProperties::default()
+        };
+        let properties = (properties != PublishProperties::default()).then(|| Box::new(properties));
+        Self {
+            topic: will.topic,
+            payload: will.message,
+            qos: will.qos,
+            retain: will.retain,
+            properties,
+        }
+    }
+
+    /// A PUBLISH of this message. The caller gives what belongs to the connection.
+    pub fn to_publish(
+        &self,
+        qos: QoS,
+        packet_id: Option<std::num::NonZeroU16>,
+        dup: bool,
+        retain: bool,
+    ) -> Publish {
+        Publish {
+            dup,
+            retain,
+            qos,
+            topic: self.topic.clone(),
+            packet_id,
+            payload: self.payload.clone(),
+            properties: self.properties.as_deref().cloned(),
+        }
+    }
+}
+
+/// Payloads are never printed.
+impl std::fmt::Debug for Message {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Message")
+            .field("topic", &self.topic)
+            .field("qos", &self.qos)
+            .field("retain", &self.retain)
+            .field("payload_bytes", &self.payload.len())
+            .finish_non_exhaustive()
+    }
+}

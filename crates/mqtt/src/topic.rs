@@ -1,0 +1,92 @@
+//! Topic names and topic filters: validity and matching (MQTT 5 section 4.7).
+
+/// Longest topic the wire can carry, in bytes (MQTT-4.7.3-3).
+pub const MAX_LENGTH: usize = 65_535;
+
+/// Whether `name` may be published to: not empty, no wildcard, no NUL.
+pub fn is_valid_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= MAX_LENGTH
+        && !name.bytes().any(|byte| matches!(byte, b'+' | b'#' | 0))
+}
+
+/// Whether `filter` may be subscribed to: `+` and `#` stand alone in their level, `#` only as the last (MQTT-4.7.1).
+pub fn is_valid_filter(filter: &str) -> bool {
+    if filter.is_empty() || filter.len() > MAX_LENGTH || filter.contains('\0') {
+        return false;
+    }
+    let mut levels = filter.split('/').peekable();
+    while let Some(level) = levels.next() {
+        let valid = match level {
+            "#" => levels.peek().is_none(),
+            "+" => true,
+            text => !text.contains(['+', '#']),
+        };
+        if !valid {
+            return false;
+        }
+    }
+    true
+}
+
+/// Whether a valid `filter` matches a valid `name`. A wildcard in the first level never matches a name that
+/// starts with `$` (MQTT-4.7.2-1).
+pub fn matches(filter: &str, name: &str) -> bool {
+    if name.starts_with('$') && filter.starts_with(['+', '#']) {
+        return false;
+    }
+    let mut names = name.split('/');
+    for level in filter.split('/') {
+        match (level, names.next()) {
+            // `sport/#` also matches `sport` (MQTT-4.7.1-2).
+            ("#", _) => return true,
+            ("+", Some(_)) => {}
+            (level, Some(name)) if level == name => {}
+            _ => return false,
+        }
+    }
+    names.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_match_as_in_section_4_7() {
+        for (filter, name, expected) in [
+            ("sport/tennis/player1/#", "sport/tennis/player1", true),
+            (
+                "sport/tennis/player1/#",
+                "sport/tennis/player1/score/wimbledon",
+                true,
+            ),
+            ("sport/#", "sport", true),
+            ("sport/+", "sport", false),
+            ("sport/+", "sport/", true),
+            ("+/+", "/finance", true),
+            ("/+", "/finance", true),
+            ("+", "/finance", false),
+            ("#", "$SYS/broker", false),
+            ("+/monitor/Clients", "$SYS/monitor/Clients", false),
+            ("$SYS/#", "$SYS/broker", true),
+            ("a/b", "a/b/c", false),
+            ("a/b/c", "a/b", false),
+        ] {
+            assert_eq!(matches(filter, name), expected, "{filter} against {name}");
+        }
+    }
+
+    #[test]
+    fn wildcards_stand_alone() {
+        for filter in ["#", "+", "a/#", "+/a/+", "/", "a//b"] {
+            assert!(is_valid_filter(filter), "{filter}");
+        }
+        for filter in ["", "a#", "#/a", "a/b+", "+a/b", "a/#/b", "a\0b"] {
+            assert!(!is_valid_filter(filter), "{filter}");
+        }
+        for name in ["", "a/+", "#", "a\0"] {
+            assert!(!is_valid_name(name), "{name}");
+        }
+    }
+}
