@@ -1,2 +1,70 @@
-//! The project's own commands.
-fn main() {}
+//! The project's one door: `cargo xtask setup | check | test | bench | demo`.
+//!
+//! Everything a person or a build machine does with the tree goes through here, so
+//! that both do the same. It depends on nothing but the standard library and anyhow:
+//! it is compiled before anything else can be.
+
+mod bench;
+mod check;
+mod command;
+mod demo;
+mod packages;
+mod setup;
+mod test;
+mod venv;
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Instant;
+
+const USAGE: &str = "\
+The project's own commands.
+
+Usage: cargo xtask COMMAND [ARGUMENTS]
+
+  setup           install what the tests need: Debian packages, Python clients
+  check           formatting, lints, direction of imports, licences and advisories
+  test [ARGS]     setup, then every test; ARGS go to the test runner
+                  (with CI=true: formatting and lints first)
+  bench [NAME]    every benchmark, or the one named; `bench --list` names them
+  demo [ARGS]     a platform with real devices, live: cargo run --release -- demo ARGS
+  help            this text
+";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let command = arguments.next().unwrap_or_default();
+    let rest: Vec<String> = arguments.collect();
+    let started = Instant::now();
+    let result = match command.as_str() {
+        "setup" => setup::run(),
+        "check" => check::run(),
+        "test" => test::run(&rest),
+        "bench" => bench::run(&rest),
+        "demo" => demo::run(&rest),
+        "help" | "--help" | "-h" => return help(),
+        other => {
+            eprintln!("error: no command `{other}`\n\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    let seconds = started.elapsed().as_secs_f64();
+    match result {
+        Ok(()) => {
+            eprintln!("xtask: {command} succeeded in {seconds:.1} s");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            eprintln!("xtask: {command} failed after {seconds:.1} s");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn help() -> ExitCode {
+    match std::io::stdout().write_all(USAGE.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}

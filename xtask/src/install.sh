@@ -1,0 +1,30 @@
+# Installs the Debian packages named as arguments, as root, without starting anything.
+set -eu
+
+# Debian starts a service as soon as its package is unpacked, and the tests want the
+# mosquitto program, not a broker on this machine. A policy-rc.d that answers 101
+# ("action forbidden by policy") holds that back; one that is there already is the
+# administrator's and stays as it is.
+policy=/usr/sbin/policy-rc.d
+ours=
+cleanup() { if [ -n "$ours" ]; then rm -f "$policy"; fi; }
+trap cleanup EXIT
+trap 'exit 130' INT TERM HUP
+if [ ! -e "$policy" ]; then
+  ours=yes
+  printf '#!/bin/sh\nexit 101\n' > "$policy"
+  chmod 755 "$policy"
+fi
+
+if command -v mosquitto > /dev/null; then broker_was_here=yes; else broker_was_here=; fi
+
+export DEBIAN_FRONTEND=noninteractive
+# Another apt may be at work, and mirrors hiccup: wait and try again rather than fail.
+patient="-o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -q"
+apt-get $patient update
+apt-get $patient install -y --no-install-recommends "$@"
+
+# Only a broker that this script brought is kept from starting with the machine.
+if [ -z "$broker_was_here" ] && [ -d /run/systemd/system ]; then
+  systemctl disable --now mosquitto.service > /dev/null 2>&1 || true
+fi

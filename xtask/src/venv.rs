@@ -1,0 +1,75 @@
+//! The Python clients: one virtual environment for each major version of Paho.
+//!
+//! Devices in the field run both: 1.6 is what the reference agent was written for, 2.x
+//! is what a new installation gets, with other callbacks and other defaults.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::command::{quiet, step, target};
+
+struct Client {
+    folder: &'static str,
+    requirement: &'static str,
+    /// What the installed version starts with when the environment is good.
+    version: &'static str,
+    /// The variable by which the tests find this environment's Python.
+    variable: &'static str,
+}
+
+const CLIENTS: &[Client] = &[
+    Client {
+        folder: "paho1",
+        requirement: "paho-mqtt==1.6.1",
+        version: "1.6.1",
+        variable: "TESAIOT_TEST_PAHO1_PYTHON",
+    },
+    Client { folder: "paho2", requirement: "paho-mqtt>=2,<3", version: "2.", variable: "TESAIOT_TEST_PAHO2_PYTHON" },
+];
+
+/// Makes the environments that are missing or broken; returns the variables that name them.
+pub(crate) fn ensure() -> Result<Vec<(&'static str, String)>> {
+    let home = target().join("real-clients");
+    fs::create_dir_all(&home).with_context(|| format!("cannot create {}", home.display()))?;
+    // Two test runs in one checkout must not build the same environment at once.
+    let lock = File::create(home.join("lock")).context("cannot create the lock file")?;
+    lock.lock().context("cannot lock the Python environments")?;
+    CLIENTS
+        .iter()
+        .map(|client| {
+            let python = client.ensure(&home.join(client.folder))?;
+            Ok((client.variable, python.display().to_string()))
+        })
+        .collect()
+}
+
+impl Client {
+    fn ensure(&self, environment: &Path) -> Result<PathBuf> {
+        let python = environment.join("bin/python");
+        if self.is_good(&python) {
+            return Ok(python);
+        }
+        let name = self.folder;
+        let mut create = Command::new("python3");
+        create.args(["-m", "venv", "--clear"]).arg(environment);
+        step(&format!("create the {name} environment"), &mut create)?;
+        let mut install = Command::new(&python);
+        install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+        install.arg(self.requirement);
+        step(&format!("install {}", self.requirement), &mut install)?;
+        if !self.is_good(&python) {
+            bail!("{} was installed and cannot be imported by {}", self.requirement, python.display());
+        }
+        Ok(python)
+    }
+
+    /// Importable, and of the version asked for: an environment outlives the Python it was made with.
+    fn is_good(&self, python: &Path) -> bool {
+        let script = "import paho.mqtt.client; print(paho.mqtt.__version__)";
+        let version = quiet(Command::new(python).args(["-c", script]));
+        version.is_some_and(|version| version.starts_with(self.version))
+    }
+}
