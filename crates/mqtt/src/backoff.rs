@@ -14,19 +14,12 @@ pub struct Backoff {
 impl Backoff {
     /// Waits between zero and `first`, then twice that, up to `limit`.
     pub fn new(first: Duration, limit: Duration) -> Self {
-        Self {
-            first,
-            limit,
-            attempt: 0,
-        }
+        Self { first, limit, attempt: 0 }
     }
 
     /// The next wait. `random` is uniform in 0..=u32::MAX.
     pub fn next_delay(&mut self, random: u32) -> Duration {
-        let ceiling = self
-            .first
-            .saturating_mul(1 << self.attempt.min(20))
-            .min(self.limit);
+        let ceiling = self.first.saturating_mul(1 << self.attempt.min(20)).min(self.limit);
         self.attempt = self.attempt.saturating_add(1);
         // Never less than a tenth: full jitter alone may hammer a refusing peer.
         let fraction = 0.1 + 0.9 * f64::from(random) / f64::from(u32::MAX);
@@ -47,9 +40,7 @@ mod tests {
     fn grows_to_the_limit_and_resets() {
         let (first, limit) = (Duration::from_secs(1), Duration::from_secs(60));
         let mut backoff = Backoff::new(first, limit);
-        let waits: Vec<_> = (0..40)
-            .map(|_| backoff.next_delay(u32::MAX).as_secs())
-            .collect();
+        let waits: Vec<_> = (0..40).map(|_| backoff.next_delay(u32::MAX).as_secs()).collect();
         assert_eq!(&waits[..7], &[1, 2, 4, 8, 16, 32, 60]);
         assert!(waits.iter().all(|&wait| wait <= 60));
         backoff.reset();

@@ -21,8 +21,8 @@ use crate::codec::{Codec, is_refusal, packet_name};
 use crate::link::{Link, LinkError};
 use crate::message::Message;
 use crate::packet::{
-    Connect, ConnectAck, ConnectAckReason, DisconnectReasonCode, LastWill, Packet,
-    PublishAckReason, QoS, SubscribeAckReason, Version,
+    Connect, ConnectAck, ConnectAckReason, DisconnectReasonCode, LastWill, Packet, PublishAckReason, QoS,
+    SubscribeAckReason, Version,
 };
 use driver::{Command, Driver};
 
@@ -88,10 +88,7 @@ impl HeldAcknowledgement {
     /// The connection ended before the acknowledgement could leave.
     pub async fn accept(self) -> Result<(), Closed> {
         let Self { ticket, commands } = self;
-        commands
-            .send(Command::Acknowledge(ticket))
-            .await
-            .map_err(|_| Closed)
+        commands.send(Command::Acknowledge(ticket)).await.map_err(|_| Closed)
     }
 }
 
@@ -118,11 +115,7 @@ impl Published {
     }
 
     fn from_reason(reason: PublishAckReason) -> Self {
-        if is_refusal(reason) {
-            Self::Refused(reason)
-        } else {
-            Self::Acknowledged
-        }
+        if is_refusal(reason) { Self::Refused(reason) } else { Self::Acknowledged }
     }
 }
 
@@ -162,12 +155,8 @@ pub async fn connect<S>(stream: S, options: Options) -> Result<Connected, Connec
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let mut link = Link::new(
-        stream,
-        Codec::client(options.version, options.max_packet_size),
-    );
-    link.send(connect_packet(&options))
-        .map_err(LinkError::from)?;
+    let mut link = Link::new(stream, Codec::client(options.version, options.max_packet_size));
+    link.send(connect_packet(&options)).map_err(LinkError::from)?;
     link.flush().await.map_err(LinkError::from)?;
     let acknowledgement = match link.receive().await? {
         Packet::ConnectAck(ack) => ack,
@@ -176,10 +165,7 @@ where
     if acknowledgement.reason_code != ConnectAckReason::Success {
         return Err(ConnectError::Refused {
             reason: acknowledgement.reason_code,
-            text: acknowledgement
-                .reason_string
-                .as_ref()
-                .map(ToString::to_string),
+            text: acknowledgement.reason_string.as_ref().map(ToString::to_string),
         });
     }
     if let Some(limit) = acknowledgement.max_packet_size {
@@ -188,33 +174,17 @@ where
     let session_present = acknowledgement.session_present;
     let (commands, command_queue) = mpsc::channel(options.queue);
     let (messages_in, messages) = mpsc::channel(options.queue);
-    let driver = Driver::new(
-        link,
-        &options,
-        &acknowledgement,
-        command_queue,
-        messages_in,
-        commands.downgrade(),
-    );
+    let driver = Driver::new(link, &options, &acknowledgement, command_queue, messages_in, commands.downgrade());
     let task = tokio::spawn(driver.run());
-    let client = Client {
-        commands,
-        task: Arc::new(Mutex::new(Some(task))),
-    };
-    Ok(Connected {
-        client,
-        messages,
-        session_present,
-        acknowledgement,
-    })
+    let client = Client { commands, task: Arc::new(Mutex::new(Some(task))) };
+    Ok(Connected { client, messages, session_present, acknowledgement })
 }
 
 fn connect_packet(options: &Options) -> Packet {
     Packet::Connect(Box::new(Connect {
         clean_start: options.clean_start,
         keep_alive: options.keep_alive.as_secs().min(u64::from(u16::MAX)) as u16,
-        session_expiry_interval_secs: options.session_expiry.as_secs().min(u64::from(u32::MAX))
-            as u32,
+        session_expiry_interval_secs: options.session_expiry.as_secs().min(u64::from(u32::MAX)) as u32,
         receive_max: (options.version == Version::V5)
             .then(|| std::num::NonZeroU16::new(options.receive_maximum))
             .flatten(),
@@ -246,10 +216,7 @@ impl Client {
     /// The connection has ended; the message was not sent.
     pub async fn publish(&self, message: Message) -> Result<Pending, Closed> {
         let (done, outcome) = oneshot::channel();
-        self.commands
-            .send(Command::Publish { message, done })
-            .await
-            .map_err(|_| Closed)?;
+        self.commands.send(Command::Publish { message, done }).await.map_err(|_| Closed)?;
         Ok(Pending(outcome))
     }
 
@@ -262,14 +229,8 @@ impl Client {
         filters: impl IntoIterator<Item = (String, QoS)>,
     ) -> Result<Vec<SubscribeAckReason>, Closed> {
         let (done, outcome) = oneshot::channel();
-        let filters = filters
-            .into_iter()
-            .map(|(filter, qos)| (filter.into(), qos))
-            .collect();
-        self.commands
-            .send(Command::Subscribe { filters, done })
-            .await
-            .map_err(|_| Closed)?;
+        let filters = filters.into_iter().map(|(filter, qos)| (filter.into(), qos)).collect();
+        self.commands.send(Command::Subscribe { filters, done }).await.map_err(|_| Closed)?;
         outcome.await.map_err(|_| Closed)
     }
 

@@ -60,9 +60,7 @@ impl ProtocolError {
     /// The MQTT 5 reason code that tells the peer.
     pub fn disconnect_reason(&self) -> DisconnectReasonCode {
         match self {
-            Self::Malformed(_) | Self::NotMqtt | Self::ReservedBit(_) => {
-                DisconnectReasonCode::MalformedPacket
-            }
+            Self::Malformed(_) | Self::NotMqtt | Self::ReservedBit(_) => DisconnectReasonCode::MalformedPacket,
             Self::TooLarge { .. } => DisconnectReasonCode::PacketTooLarge,
             Self::InvalidTopicName => DisconnectReasonCode::TopicNameInvalid,
             Self::Unexpected(_) => DisconnectReasonCode::ProtocolError,
@@ -102,11 +100,7 @@ pub struct Codec {
 impl Codec {
     /// A server's codec: the version is learned from CONNECT. `max_packet_size` bounds what is read, in bytes.
     pub fn server(max_packet_size: u32) -> Self {
-        Self {
-            inner: Inner::Unknown,
-            max_packet_size,
-            at_header: true,
-        }
+        Self { inner: Inner::Unknown, max_packet_size, at_header: true }
     }
 
     /// A client's codec, which chooses the version.
@@ -147,15 +141,9 @@ impl Codec {
                 && length > self.max_packet_size.min(MAX_CONNECT_BYTES)
             {
                 let limit = self.max_packet_size.min(MAX_CONNECT_BYTES);
-                return Err(ProtocolError::TooLarge {
-                    size: length,
-                    limit,
-                });
+                return Err(ProtocolError::TooLarge { size: length, limit });
             }
-            match VersionCodec
-                .decode(bytes)
-                .map_err(|_| ProtocolError::NotMqtt)?
-            {
+            match VersionCodec.decode(bytes).map_err(|_| ProtocolError::NotMqtt)? {
                 None => return Ok(None),
                 Some(ProtocolVersion::MQTT3) => self.set_version(Version::V3),
                 Some(ProtocolVersion::MQTT5) => self.set_version(Version::V5),
@@ -168,18 +156,13 @@ impl Codec {
         }
         let available = bytes.len();
         let packet = match &mut self.inner {
-            Inner::V3(codec) => codec
-                .decode(bytes)?
-                .map(|(packet, _)| v3::into_neutral(packet)),
+            Inner::V3(codec) => codec.decode(bytes)?.map(|(packet, _)| v3::into_neutral(packet)),
             Inner::V5(codec) => codec.decode(bytes)?.map(|(packet, _)| packet),
             Inner::Unknown => None,
         };
         self.at_header = packet.is_some() || (self.at_header && bytes.len() == available);
         if let Some(Packet::Publish(publish)) = &packet {
-            let has_alias = publish
-                .properties
-                .as_ref()
-                .is_some_and(|properties| properties.topic_alias.is_some());
+            let has_alias = publish.properties.as_ref().is_some_and(|properties| properties.topic_alias.is_some());
             // MQTT 5 lets a topic alias stand for the name.
             if !(publish.topic.is_empty() && has_alias) && !topic::is_valid_name(&publish.topic) {
                 return Err(ProtocolError::InvalidTopicName);
@@ -203,9 +186,7 @@ impl Codec {
             Inner::Unknown => Err(EncodeError::UnsupportedVersion),
         };
         result.map_err(|error| match error {
-            EncodeError::OverMaxPacketSize { size, max } => {
-                ProtocolError::TooLarge { size, limit: max }
-            }
+            EncodeError::OverMaxPacketSize { size, max } => ProtocolError::TooLarge { size, limit: max },
             other => ProtocolError::Encode(other),
         })
     }
@@ -259,11 +240,7 @@ fn check_reserved_bits(first: u8) -> Result<(), ProtocolError> {
         15 => ("AUTH", 0),
         _ => return Err(ProtocolError::NotMqtt),
     };
-    if first & 0x0F == flags {
-        Ok(())
-    } else {
-        Err(ProtocolError::ReservedBit(name))
-    }
+    if first & 0x0F == flags { Ok(()) } else { Err(ProtocolError::ReservedBit(name)) }
 }
 
 /// The specification's name of a packet, for messages.

@@ -36,17 +36,18 @@ pub struct Acknowledgement {
 }
 
 #[derive(Debug)]
-struct Held {
+struct Held<T> {
     packet_id: PacketId,
     qos: QoS,
     outcome: Option<PublishAckReason>,
+    item: Option<T>,
 }
 
-/// The receiving half of a session.
+/// The receiving half of a session. `T` is what the owner wants back with the acknowledgement of a message.
 #[derive(Debug)]
-pub struct Inbound {
+pub struct Inbound<T> {
     /// Held acknowledgements, oldest first. The oldest has ticket `first`.
-    held: VecDeque<Held>,
+    held: VecDeque<Held<T>>,
     first: u64,
     /// QoS 2 identifiers that were answered by PUBREC and await PUBREL (MQTT-4.3.3-10).
     unreleased: Vec<PacketId>,
@@ -56,7 +57,7 @@ pub struct Inbound {
     receive_maximum: u16,
 }
 
-impl Inbound {
+impl<T> Inbound<T> {
     /// `receive_maximum`: messages the peer may have unacknowledged at a time.
     pub fn new(receive_maximum: u16) -> Self {
         Self {
@@ -99,39 +100,32 @@ impl Inbound {
         qos: QoS,
         dup: bool,
         fingerprint: Option<u64>,
+        item: T,
     ) -> Result<Arrival, ProtocolError> {
         if qos == QoS::ExactlyOnce {
             if self.unreleased.contains(&packet_id) {
-                self.hold(packet_id, qos, Some(PublishAckReason::Success));
+                self.hold(packet_id, qos, Some(PublishAckReason::Success), None);
                 return Ok(Arrival::Known);
             }
-            if self
-                .held
-                .iter()
-                .any(|held| held.qos == qos && held.packet_id == packet_id)
-            {
+            if self.held.iter().any(|held| held.qos == qos && held.packet_id == packet_id) {
                 return Ok(Arrival::InProgress);
             }
         } else if dup {
             if let Some(fingerprint) = fingerprint
                 && self.recent.contains(&(packet_id, fingerprint))
             {
-                self.hold(packet_id, qos, Some(PublishAckReason::Success));
+                self.hold(packet_id, qos, Some(PublishAckReason::Success), None);
                 return Ok(Arrival::Known);
             }
         }
         if self.is_full() {
             return Err(ProtocolError::ReceiveMaximumExceeded);
         }
-        Ok(Arrival::New(self.hold(packet_id, qos, None)))
+        Ok(Arrival::New(self.hold(packet_id, qos, None, Some(item))))
     }
 
-    fn hold(&mut self, packet_id: PacketId, qos: QoS, outcome: Option<PublishAckReason>) -> Ticket {
-        self.held.push_back(Held {
-            packet_id,
-            qos,
-            outcome,
-        });
+    fn hold(&mut self, packet_id: PacketId, qos: QoS, outcome: Option<PublishAckReason>, item: Option<T>) -> Ticket {
+        self.held.push_back(Held { packet_id, qos, outcome, item });
         Ticket(self.first + self.held.len() as u64 - 1)
     }
 
@@ -144,23 +138,17 @@ impl Inbound {
         }
     }
 
-    /// The next acknowledgement that may leave: the oldest, once its outcome is known.
-    pub fn next_acknowledgement(&mut self) -> Option<Acknowledgement> {
+    /// The next acknowledgement that may leave: the oldest, once its outcome is known. The item comes with it,
+    /// unless it answers a redelivery ([`Arrival::Known`]).
+    pub fn next_acknowledgement(&mut self) -> Option<(Acknowledgement, Option<T>)> {
         let reason = self.held.front()?.outcome?;
         let held = self.held.pop_front()?;
         self.first += 1;
         // MQTT-4.3.3-9: a refused QoS 2 message needs no PUBREL; its identifier is free at once.
-        if held.qos == QoS::ExactlyOnce
-            && !is_refusal(reason)
-            && !self.unreleased.contains(&held.packet_id)
-        {
+        if held.qos == QoS::ExactlyOnce && !is_refusal(reason) && !self.unreleased.contains(&held.packet_id) {
             self.unreleased.push(held.packet_id);
         }
-        Some(Acknowledgement {
-            packet_id: held.packet_id,
-            qos: held.qos,
-            reason,
-        })
+        Some((Acknowledgement { packet_id: held.packet_id, qos: held.qos, reason }, held.item))
     }
 
     /// Remembers an acknowledged QoS 1 message, so that its redelivery within the session is recognised.
@@ -200,8 +188,8 @@ mod tests {
         PacketId::new(value).expect("not zero")
     }
 
-    fn arrive(inbound: &mut Inbound, packet_id: u16, qos: QoS) -> Ticket {
-        match inbound.arrive(id(packet_id), qos, false, None) {
+    fn arrive(inbound: &mut Inbound<()>, packet_id: u16, qos: QoS) -> Ticket {
+        match inbound.arrive(id(packet_id), qos, false, None, ()) {
             Ok(Arrival::New(ticket)) => ticket,
             other => panic!("{other:?}"),
         }
@@ -213,26 +201,14 @@ mod tests {
         let first = arrive(&mut inbound, 7, QoS::AtLeastOnce);
         let second = arrive(&mut inbound, 3, QoS::ExactlyOnce);
         inbound.complete(second, PublishAckReason::Success);
-        assert_eq!(
-            inbound.next_acknowledgement(),
-            None,
-            "the older one is not known yet"
-        );
+        assert_eq!(inbound.next_acknowledgement(), None, "the older one is not known yet");
         inbound.complete(first, PublishAckReason::NotAuthorized);
-        let order: Vec<_> = std::iter::from_fn(|| inbound.next_acknowledgement()).collect();
+        let order: Vec<_> = std::iter::from_fn(|| inbound.next_acknowledgement().map(|(ack, _)| ack)).collect();
         assert_eq!(
             order,
             [
-                Acknowledgement {
-                    packet_id: id(7),
-                    qos: QoS::AtLeastOnce,
-                    reason: PublishAckReason::NotAuthorized
-                },
-                Acknowledgement {
-                    packet_id: id(3),
-                    qos: QoS::ExactlyOnce,
-                    reason: PublishAckReason::Success
-                },
+                Acknowledgement { packet_id: id(7), qos: QoS::AtLeastOnce, reason: PublishAckReason::NotAuthorized },
+                Acknowledgement { packet_id: id(3), qos: QoS::ExactlyOnce, reason: PublishAckReason::Success },
             ]
         );
     }
@@ -241,20 +217,11 @@ mod tests {
     fn a_qos_2_identifier_is_processed_once_until_released() {
         let mut inbound = Inbound::new(10);
         let ticket = arrive(&mut inbound, 1, QoS::ExactlyOnce);
-        assert_eq!(
-            inbound.arrive(id(1), QoS::ExactlyOnce, true, None).unwrap(),
-            Arrival::InProgress
-        );
+        assert_eq!(inbound.arrive(id(1), QoS::ExactlyOnce, true, None, ()).unwrap(), Arrival::InProgress);
         inbound.complete(ticket, PublishAckReason::Success);
         assert!(inbound.next_acknowledgement().is_some());
-        assert_eq!(
-            inbound.arrive(id(1), QoS::ExactlyOnce, true, None).unwrap(),
-            Arrival::Known
-        );
-        assert!(
-            inbound.next_acknowledgement().is_some(),
-            "PUBREC is sent again"
-        );
+        assert_eq!(inbound.arrive(id(1), QoS::ExactlyOnce, true, None, ()).unwrap(), Arrival::Known);
+        assert!(inbound.next_acknowledgement().is_some(), "PUBREC is sent again");
         assert_eq!(inbound.release(id(1)), PublishAck2Reason::Success);
         assert_eq!(inbound.release(id(1)), PublishAck2Reason::PacketIdNotFound);
         arrive(&mut inbound, 1, QoS::ExactlyOnce);
@@ -269,7 +236,7 @@ mod tests {
         arrive(&mut inbound, 2, QoS::AtLeastOnce);
         assert!(inbound.is_full());
         assert!(matches!(
-            inbound.arrive(id(3), QoS::AtLeastOnce, false, None),
+            inbound.arrive(id(3), QoS::AtLeastOnce, false, None, ()),
             Err(ProtocolError::ReceiveMaximumExceeded)
         ));
     }
@@ -283,17 +250,9 @@ mod tests {
         inbound.next_acknowledgement();
         inbound.remember(id(5), same);
         let mut resumed = inbound.into_resumed(10);
-        assert_eq!(
-            resumed
-                .arrive(id(5), QoS::AtLeastOnce, true, Some(same))
-                .unwrap(),
-            Arrival::Known
-        );
+        assert_eq!(resumed.arrive(id(5), QoS::AtLeastOnce, true, Some(same), ()).unwrap(), Arrival::Known);
         assert!(resumed.next_acknowledgement().is_some());
         let other = fingerprint("t", b"another");
-        assert!(matches!(
-            resumed.arrive(id(5), QoS::AtLeastOnce, true, Some(other)),
-            Ok(Arrival::New(_))
-        ));
+        assert!(matches!(resumed.arrive(id(5), QoS::AtLeastOnce, true, Some(other), ()), Ok(Arrival::New(_))));
     }
 }

@@ -50,12 +50,7 @@ pub struct Link<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     /// Puts `codec` on `stream`.
     pub fn new(stream: S, codec: Codec) -> Self {
-        Self {
-            stream,
-            codec,
-            input: BytesMut::new(),
-            output: BytesMut::new(),
-        }
+        Self { stream, codec, input: BytesMut::new(), output: BytesMut::new() }
     }
 
     /// The codec, to learn the version or to set limits.

@@ -23,13 +23,7 @@ pub struct Message {
 impl Message {
     /// A message without properties.
     pub fn new(topic: impl Into<ByteString>, payload: impl Into<Bytes>, qos: QoS) -> Self {
-        Self {
-            topic: topic.into(),
-            payload: payload.into(),
-            qos,
-            retain: false,
-            properties: None,
-        }
+        Self { topic: topic.into(), payload: payload.into(), qos, retain: false, properties: None }
     }
 
     /// The same message, retained.
@@ -44,20 +38,10 @@ impl Message {
     pub fn from_publish(publish: Publish) -> Self {
         let properties = publish
             .properties
-            .map(|properties| PublishProperties {
-                topic_alias: None,
-                subscription_ids: Vec::new(),
-                ..properties
-            })
+            .map(|properties| PublishProperties { topic_alias: None, subscription_ids: Vec::new(), ..properties })
             .filter(|properties| *properties != PublishProperties::default())
             .map(Box::new);
-        Self {
-            topic: publish.topic,
-            payload: publish.payload,
-            qos: publish.qos,
-            retain: publish.retain,
-            properties,
-        }
+        Self { topic: publish.topic, payload: publish.payload, qos: publish.qos, retain: publish.retain, properties }
     }
 
     /// The message a server publishes when its client vanishes.
@@ -72,23 +56,11 @@ impl Message {
             ..PublishProperties::default()
         };
         let properties = (properties != PublishProperties::default()).then(|| Box::new(properties));
-        Self {
-            topic: will.topic,
-            payload: will.message,
-            qos: will.qos,
-            retain: will.retain,
-            properties,
-        }
+        Self { topic: will.topic, payload: will.message, qos: will.qos, retain: will.retain, properties }
     }
 
     /// A PUBLISH of this message. The caller gives what belongs to the connection.
-    pub fn to_publish(
-        &self,
-        qos: QoS,
-        packet_id: Option<std::num::NonZeroU16>,
-        dup: bool,
-        retain: bool,
-    ) -> Publish {
+    pub fn to_publish(&self, qos: QoS, packet_id: Option<std::num::NonZeroU16>, dup: bool, retain: bool) -> Publish {
         Publish {
             dup,
             retain,

@@ -29,12 +29,7 @@ pub struct Outbound<T> {
 impl<T> Outbound<T> {
     /// `window`: messages that may be unacknowledged at a time.
     pub fn new(window: u16) -> Self {
-        Self {
-            in_flight: HashMap::new(),
-            last_id: 0,
-            next_order: 0,
-            window: window.max(1),
-        }
+        Self { in_flight: HashMap::new(), last_id: 0, next_order: 0, window: window.max(1) }
     }
 
     /// Changes the window, when a resumed session meets a peer with another receive maximum.
@@ -65,15 +60,7 @@ impl<T> Outbound<T> {
         let packet_id = self.free_id();
         let order = self.next_order;
         self.next_order += 1;
-        self.in_flight.insert(
-            packet_id,
-            InFlight {
-                item,
-                qos,
-                released: false,
-                order,
-            },
-        );
+        self.in_flight.insert(packet_id, InFlight { item, qos, released: false, order });
         Ok(packet_id)
     }
 
@@ -91,9 +78,7 @@ impl<T> Outbound<T> {
 
     /// PUBACK, PUBCOMP or a refusing PUBREC arrived: the message is done. `None` for an unknown identifier.
     pub fn finish(&mut self, packet_id: PacketId) -> Option<T> {
-        self.in_flight
-            .remove(&packet_id)
-            .map(|in_flight| in_flight.item)
+        self.in_flight.remove(&packet_id).map(|in_flight| in_flight.item)
     }
 
     /// PUBREC arrived. Returns false for an identifier that is not an unreleased QoS 2 message.
@@ -114,22 +99,14 @@ impl<T> Outbound<T> {
 
     /// Everything in flight in the order it was sent: what a resumed session sends again (MQTT-4.4.0-1).
     pub fn in_order(&self) -> Vec<(PacketId, &InFlight<T>)> {
-        let mut all: Vec<_> = self
-            .in_flight
-            .iter()
-            .map(|(id, in_flight)| (*id, in_flight))
-            .collect();
+        let mut all: Vec<_> = self.in_flight.iter().map(|(id, in_flight)| (*id, in_flight)).collect();
         all.sort_unstable_by_key(|(_, in_flight)| in_flight.order);
         all
     }
 
     /// Takes everything out, oldest first.
     pub fn drain(&mut self) -> Vec<T> {
-        let mut all: Vec<_> = self
-            .in_flight
-            .drain()
-            .map(|(_, in_flight)| in_flight)
-            .collect();
+        let mut all: Vec<_> = self.in_flight.drain().map(|(_, in_flight)| in_flight).collect();
         all.sort_unstable_by_key(|in_flight| in_flight.order);
         all.into_iter().map(|in_flight| in_flight.item).collect()
     }
@@ -146,27 +123,13 @@ mod tests {
         let second = outbound.start("b", QoS::ExactlyOnce).unwrap();
         assert_ne!(first, second);
         assert_eq!(outbound.start("c", QoS::AtLeastOnce), Err("c"));
-        assert!(
-            !outbound.release(first),
-            "a QoS 1 message is never released"
-        );
+        assert!(!outbound.release(first), "a QoS 1 message is never released");
         assert!(outbound.release(second));
         assert_eq!(outbound.finish(first), Some("a"));
         assert_eq!(outbound.finish(first), None);
         outbound.last_id = u16::MAX;
-        assert_eq!(
-            outbound.start("d", QoS::AtLeastOnce).unwrap().get(),
-            1,
-            "zero is skipped"
-        );
-        assert_eq!(
-            outbound
-                .in_order()
-                .iter()
-                .map(|(_, f)| f.item)
-                .collect::<Vec<_>>(),
-            ["b", "d"]
-        );
+        assert_eq!(outbound.start("d", QoS::AtLeastOnce).unwrap().get(), 1, "zero is skipped");
+        assert_eq!(outbound.in_order().iter().map(|(_, f)| f.item).collect::<Vec<_>>(), ["b", "d"]);
     }
 
     #[test]
@@ -176,9 +139,6 @@ mod tests {
             outbound.start(n, QoS::AtLeastOnce).unwrap();
         }
         assert!(outbound.is_full());
-        assert_eq!(
-            outbound.drain(),
-            (0..u32::from(u16::MAX)).collect::<Vec<_>>()
-        );
+        assert_eq!(outbound.drain(), (0..u32::from(u16::MAX)).collect::<Vec<_>>());
     }
 }

@@ -7,10 +7,9 @@ use std::num::NonZeroU16;
 
 pub use rmqtt_codec::types::{Publish, QoS};
 pub use rmqtt_codec::v5::{
-    Auth, Connect, ConnectAck, ConnectAckReason, Disconnect, DisconnectReasonCode, LastWill,
-    Packet, PublishAck, PublishAck2, PublishAck2Reason, PublishAckReason, PublishProperties,
-    RetainHandling, Subscribe, SubscribeAck, SubscribeAckReason, SubscriptionOptions, ToReasonCode,
-    Unsubscribe, UnsubscribeAck, UnsubscribeAckReason,
+    Auth, Connect, ConnectAck, ConnectAckReason, Disconnect, DisconnectReasonCode, LastWill, Packet, PublishAck,
+    PublishAck2, PublishAck2Reason, PublishAckReason, PublishProperties, RetainHandling, Subscribe, SubscribeAck,
+    SubscribeAckReason, SubscriptionOptions, ToReasonCode, Unsubscribe, UnsubscribeAck, UnsubscribeAckReason,
 };
 
 /// A packet identifier: 1 to 65,535 (MQTT-2.2.1-3).
@@ -36,20 +35,10 @@ impl std::fmt::Display for Version {
 
 /// A positive or negative acknowledgement of one PUBLISH, without text.
 pub fn publish_ack(packet_id: PacketId, reason_code: PublishAckReason) -> PublishAck {
-    PublishAck {
-        packet_id,
-        reason_code,
-        properties: Vec::new(),
-        reason_string: None,
-    }
+    PublishAck { packet_id, reason_code, properties: Vec::new(), reason_string: None }
 }
 
 /// The second half of a QoS 2 exchange (PUBREL, PUBCOMP), without text.
 pub fn publish_ack2(packet_id: PacketId, reason_code: PublishAck2Reason) -> PublishAck2 {
-    PublishAck2 {
-        packet_id,
-        reason_code,
-        properties: Vec::new(),
-        reason_string: None,
-    }
+    PublishAck2 { packet_id, reason_code, properties: Vec::new(), reason_string: None }
 }

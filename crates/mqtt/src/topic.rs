@@ -5,9 +5,7 @@ pub const MAX_LENGTH: usize = 65_535;
 
 /// Whether `name` may be published to: not empty, no wildcard, no NUL.
 pub fn is_valid_name(name: &str) -> bool {
-    !name.is_empty()
-        && name.len() <= MAX_LENGTH
-        && !name.bytes().any(|byte| matches!(byte, b'+' | b'#' | 0))
+    !name.is_empty() && name.len() <= MAX_LENGTH && !name.bytes().any(|byte| matches!(byte, b'+' | b'#' | 0))
 }
 
 /// Whether `filter` may be subscribed to: `+` and `#` stand alone in their level, `#` only as the last (MQTT-4.7.1).
@@ -56,11 +54,7 @@ mod tests {
     fn filters_match_as_in_section_4_7() {
         for (filter, name, expected) in [
             ("sport/tennis/player1/#", "sport/tennis/player1", true),
-            (
-                "sport/tennis/player1/#",
-                "sport/tennis/player1/score/wimbledon",
-                true,
-            ),
+            ("sport/tennis/player1/#", "sport/tennis/player1/score/wimbledon", true),
             ("sport/#", "sport", true),
             ("sport/+", "sport", false),
             ("sport/+", "sport/", true),

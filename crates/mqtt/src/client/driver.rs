@@ -24,9 +24,8 @@ use crate::link::{Link, LinkError};
 use crate::message::Message;
 use crate::outbound::Outbound;
 use crate::packet::{
-    ConnectAck, Disconnect, DisconnectReasonCode, Packet, PacketId, PublishAck2Reason,
-    PublishAckReason, QoS, Subscribe, SubscribeAckReason, SubscriptionOptions, Version,
-    publish_ack, publish_ack2,
+    ConnectAck, Disconnect, DisconnectReasonCode, Packet, PacketId, PublishAck2Reason, PublishAckReason, QoS,
+    Subscribe, SubscribeAckReason, SubscriptionOptions, Version, publish_ack, publish_ack2,
 };
 
 /// Bytes that may wait for the stream before commands are left in their queue.
@@ -34,14 +33,8 @@ const MAX_PENDING_OUTPUT: usize = 256 * 1024;
 
 #[derive(Debug)]
 pub(super) enum Command {
-    Publish {
-        message: Message,
-        done: oneshot::Sender<Published>,
-    },
-    Subscribe {
-        filters: Vec<(ByteString, QoS)>,
-        done: oneshot::Sender<Vec<SubscribeAckReason>>,
-    },
+    Publish { message: Message, done: oneshot::Sender<Published> },
+    Subscribe { filters: Vec<(ByteString, QoS)>, done: oneshot::Sender<Vec<SubscribeAckReason>> },
     Acknowledge(Ticket),
     Disconnect,
 }
@@ -62,7 +55,7 @@ pub(super) struct Driver<S> {
     messages: PollSender<Incoming>,
     outbound: Outbound<oneshot::Sender<Published>>,
     subscribes: HashMap<PacketId, oneshot::Sender<Vec<SubscribeAckReason>>>,
-    inbound: Inbound,
+    inbound: Inbound<()>,
     keep_alive: Duration,
     last_sent: Instant,
     /// When the answer to a ping is overdue.
@@ -185,26 +178,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     fn obey(&mut self, command: Command) -> Result<(), LinkError> {
         match command {
             Command::Publish { message, done } if message.qos == QoS::AtMostOnce => {
-                self.send(Packet::Publish(Box::new(message.to_publish(
-                    message.qos,
-                    None,
-                    false,
-                    message.retain,
-                ))))?;
+                self.send(Packet::Publish(Box::new(message.to_publish(message.qos, None, false, message.retain))))?;
                 let _ = done.send(Published::Acknowledged);
             }
             Command::Publish { message, done } => {
                 // The window has room: poll_event takes no command otherwise.
                 if let Ok(packet_id) = self.outbound.start(done, message.qos) {
-                    let publish =
-                        message.to_publish(message.qos, Some(packet_id), false, message.retain);
+                    let publish = message.to_publish(message.qos, Some(packet_id), false, message.retain);
                     match self.link.send(Packet::Publish(Box::new(publish))) {
                         Ok(()) => {}
                         // Too large for this broker: refused here, and the connection lives on.
                         Err(ProtocolError::TooLarge { .. }) => {
                             if let Some(done) = self.outbound.finish(packet_id) {
-                                let _ =
-                                    done.send(Published::Refused(PublishAckReason::QuotaExceeded));
+                                let _ = done.send(Published::Refused(PublishAckReason::QuotaExceeded));
                             }
                         }
                         Err(error) => return Err(error.into()),
@@ -220,15 +206,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 };
                 let topic_filters = filters
                     .into_iter()
-                    .map(|(filter, qos)| {
-                        (
-                            filter,
-                            SubscriptionOptions {
-                                qos,
-                                ..SubscriptionOptions::default()
-                            },
-                        )
-                    })
+                    .map(|(filter, qos)| (filter, SubscriptionOptions { qos, ..SubscriptionOptions::default() }))
                     .collect();
                 self.subscribes.insert(packet_id, done);
                 self.send(Packet::Subscribe(Subscribe {
@@ -258,7 +236,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 let (qos, dup) = (publish.qos, publish.dup);
                 let ticket = match packet_id {
                     None => None,
-                    Some(packet_id) => match self.inbound.arrive(packet_id, qos, dup, None)? {
+                    Some(packet_id) => match self.inbound.arrive(packet_id, qos, dup, None, ())? {
                         Arrival::New(ticket) => Some(ticket),
                         Arrival::Known => {
                             self.send_acknowledgements()?;
@@ -267,12 +245,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                         Arrival::InProgress => return Ok(None),
                     },
                 };
-                let acknowledgement = ticket.and_then(|ticket| {
-                    Some(HeldAcknowledgement {
-                        ticket,
-                        commands: self.own_commands.upgrade()?,
-                    })
-                });
+                let acknowledgement = ticket
+                    .and_then(|ticket| Some(HeldAcknowledgement { ticket, commands: self.own_commands.upgrade()? }));
                 // Room was reserved before the packet was read. Nobody listening: not acknowledged, not delivered.
                 let _ = self.messages.send_item(Incoming {
                     message: Message::from_publish(*publish),
@@ -280,9 +254,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     acknowledgement,
                 });
             }
-            Packet::PublishAck(ack) => {
-                self.resolve(ack.packet_id, Published::from_reason(ack.reason_code))
-            }
+            Packet::PublishAck(ack) => self.resolve(ack.packet_id, Published::from_reason(ack.reason_code)),
             Packet::PublishReceived(ack) if is_refusal(ack.reason_code) => {
                 self.resolve(ack.packet_id, Published::Refused(ack.reason_code));
             }
@@ -296,14 +268,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             }
             Packet::PublishRelease(release) => {
                 let reason = self.inbound.release(release.packet_id);
-                self.send(Packet::PublishComplete(publish_ack2(
-                    release.packet_id,
-                    reason,
-                )))?;
+                self.send(Packet::PublishComplete(publish_ack2(release.packet_id, reason)))?;
             }
-            Packet::PublishComplete(complete) => {
-                self.resolve(complete.packet_id, Published::Acknowledged)
-            }
+            Packet::PublishComplete(complete) => self.resolve(complete.packet_id, Published::Acknowledged),
             Packet::SubscribeAck(ack) => {
                 if let Some(done) = self.subscribes.remove(&ack.packet_id) {
                     let _ = done.send(ack.status);
@@ -327,7 +294,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     }
 
     fn send_acknowledgements(&mut self) -> Result<(), LinkError> {
-        while let Some(acknowledgement) = self.inbound.next_acknowledgement() {
+        while let Some((acknowledgement, _)) = self.inbound.next_acknowledgement() {
             let ack = publish_ack(acknowledgement.packet_id, acknowledgement.reason);
             self.send(match acknowledgement.qos {
                 QoS::ExactlyOnce => Packet::PublishReceived(ack),
@@ -348,10 +315,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             self.send(Packet::PingRequest)?;
             self.ping_deadline = Some(now + self.keep_alive);
         }
-        let wake_at = self
-            .ping_deadline
-            .unwrap_or(next_ping)
-            .max(now + Duration::from_millis(1));
+        let wake_at = self.ping_deadline.unwrap_or(next_ping).max(now + Duration::from_millis(1));
         self.clock.as_mut().reset(wake_at);
         Ok(None)
     }

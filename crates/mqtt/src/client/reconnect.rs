@@ -44,11 +44,7 @@ pub struct Reconnect<O> {
 impl<O: Open> Reconnect<O> {
     /// Waits `first`, twice that, … up to `limit` between attempts, with jitter.
     pub fn new(open: O, options: Options, first: Duration, limit: Duration) -> Self {
-        Self {
-            open,
-            options,
-            backoff: Backoff::new(first, limit),
-        }
+        Self { open, options, backoff: Backoff::new(first, limit) }
     }
 
     /// One attempt.
@@ -60,10 +56,7 @@ impl<O: Open> Reconnect<O> {
     }
 
     /// Attempts until connected. `failed` hears of every failure and of the wait before the next attempt.
-    pub async fn connected(
-        &mut self,
-        mut failed: impl FnMut(&AttemptError<O::Error>, Duration),
-    ) -> Connected {
+    pub async fn connected(&mut self, mut failed: impl FnMut(&AttemptError<O::Error>, Duration)) -> Connected {
         loop {
             match self.attempt().await {
                 Ok(connected) => return connected,

@@ -6,14 +6,8 @@ use crate::packet::{Connect, Publish, QoS};
 
 fn connect(version: Version) -> BytesMut {
     let mut bytes = BytesMut::new();
-    let connect = Connect {
-        client_id: "sensor-1".into(),
-        clean_start: true,
-        ..Connect::default()
-    };
-    Codec::client(version, 0)
-        .encode(Packet::Connect(Box::new(connect)), &mut bytes)
-        .unwrap();
+    let connect = Connect { client_id: "sensor-1".into(), clean_start: true, ..Connect::default() };
+    Codec::client(version, 0).encode(Packet::Connect(Box::new(connect)), &mut bytes).unwrap();
     bytes
 }
 
@@ -22,10 +16,7 @@ fn the_server_learns_the_version_from_connect() {
     for version in [Version::V3, Version::V5] {
         let mut bytes = connect(version);
         let mut codec = Codec::server(1024);
-        assert!(matches!(
-            codec.decode(&mut bytes),
-            Ok(Some(Packet::Connect(_)))
-        ));
+        assert!(matches!(codec.decode(&mut bytes), Ok(Some(Packet::Connect(_)))));
         assert_eq!(codec.version(), Some(version));
     }
 }
@@ -51,42 +42,22 @@ fn packets_may_come_byte_by_byte() {
         properties: None,
     };
     let mut encoded = BytesMut::new();
-    codec
-        .encode(Packet::Publish(Box::new(publish)), &mut encoded)
-        .unwrap();
+    codec.encode(Packet::Publish(Box::new(publish)), &mut encoded).unwrap();
     let tail = encoded.split_off(3);
     assert!(codec.decode(&mut encoded).unwrap().is_none());
     encoded.extend_from_slice(&tail);
-    assert!(matches!(
-        codec.decode(&mut encoded),
-        Ok(Some(Packet::Publish(_)))
-    ));
+    assert!(matches!(codec.decode(&mut encoded), Ok(Some(Packet::Publish(_)))));
 }
 
 #[test]
 fn a_stranger_is_told_apart_from_a_client() {
-    for garbage in [
-        &b"GET / HTTP/1.1\r\n\r\n"[..],
-        &[0x16, 3, 1, 2, 0],
-        &[0xC0, 0],
-        &[0x00; 32],
-        &[0xFF; 32],
-    ] {
+    for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0x16, 3, 1, 2, 0], &[0xC0, 0], &[0x00; 32], &[0xFF; 32]] {
         let mut bytes = BytesMut::from(garbage);
-        assert!(
-            Codec::server(1024).decode(&mut bytes).is_err(),
-            "{garbage:?}"
-        );
+        assert!(Codec::server(1024).decode(&mut bytes).is_err(), "{garbage:?}");
     }
     // 10 MB announced by a stranger: refused from its header alone.
     let mut bytes = BytesMut::from(&[0x10, 0x80, 0xAD, 0xE2, 0x04][..]);
-    assert!(matches!(
-        Codec::server(1024).decode(&mut bytes),
-        Err(ProtocolError::TooLarge {
-            size: 10_000_000,
-            ..
-        })
-    ));
+    assert!(matches!(Codec::server(1024).decode(&mut bytes), Err(ProtocolError::TooLarge { size: 10_000_000, .. })));
 }
 
 #[test]

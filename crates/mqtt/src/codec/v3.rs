@@ -5,9 +5,9 @@ use rmqtt_codec::v3;
 use rmqtt_codec::v3::SubscribeReturnCode;
 
 use crate::packet::{
-    Connect, ConnectAck, ConnectAckReason, Disconnect, LastWill, Packet, PublishAck2Reason,
-    PublishAckReason, QoS, Subscribe, SubscribeAck, SubscribeAckReason, SubscriptionOptions,
-    Unsubscribe, UnsubscribeAck, publish_ack, publish_ack2,
+    Connect, ConnectAck, ConnectAckReason, Disconnect, LastWill, Packet, PublishAck2Reason, PublishAckReason, QoS,
+    Subscribe, SubscribeAck, SubscribeAckReason, SubscriptionOptions, Unsubscribe, UnsubscribeAck, publish_ack,
+    publish_ack2,
 };
 
 /// A 3.1.1 session without Clean Session lives until it is cleaned (MQTT 5 section 3.1.2.11.2: 0xFFFFFFFF = never).
@@ -18,11 +18,7 @@ pub(super) fn into_neutral(packet: v3::Packet) -> Packet {
         v3::Packet::Connect(connect) => Packet::Connect(Box::new(Connect {
             clean_start: connect.clean_session,
             keep_alive: connect.keep_alive,
-            session_expiry_interval_secs: if connect.clean_session {
-                0
-            } else {
-                NEVER_EXPIRES
-            },
+            session_expiry_interval_secs: if connect.clean_session { 0 } else { NEVER_EXPIRES },
             last_will: connect.last_will.map(|will| LastWill {
                 qos: will.qos,
                 retain: will.retain,
@@ -45,25 +41,17 @@ pub(super) fn into_neutral(packet: v3::Packet) -> Packet {
             session_present: ack.session_present,
             reason_code: match ack.return_code {
                 v3::ConnectAckReason::ConnectionAccepted => ConnectAckReason::Success,
-                v3::ConnectAckReason::UnacceptableProtocolVersion => {
-                    ConnectAckReason::UnsupportedProtocolVersion
-                }
-                v3::ConnectAckReason::IdentifierRejected => {
-                    ConnectAckReason::ClientIdentifierNotValid
-                }
+                v3::ConnectAckReason::UnacceptableProtocolVersion => ConnectAckReason::UnsupportedProtocolVersion,
+                v3::ConnectAckReason::IdentifierRejected => ConnectAckReason::ClientIdentifierNotValid,
                 v3::ConnectAckReason::ServiceUnavailable => ConnectAckReason::ServerUnavailable,
-                v3::ConnectAckReason::BadUserNameOrPassword => {
-                    ConnectAckReason::BadUserNameOrPassword
-                }
+                v3::ConnectAckReason::BadUserNameOrPassword => ConnectAckReason::BadUserNameOrPassword,
                 v3::ConnectAckReason::NotAuthorized => ConnectAckReason::NotAuthorized,
                 v3::ConnectAckReason::Reserved => ConnectAckReason::UnspecifiedError,
             },
             ..ConnectAck::default()
         })),
         v3::Packet::Publish(publish) => Packet::Publish(publish),
-        v3::Packet::PublishAck { packet_id } => {
-            Packet::PublishAck(publish_ack(packet_id, PublishAckReason::Success))
-        }
+        v3::Packet::PublishAck { packet_id } => Packet::PublishAck(publish_ack(packet_id, PublishAckReason::Success)),
         v3::Packet::PublishReceived { packet_id } => {
             Packet::PublishReceived(publish_ack(packet_id, PublishAckReason::Success))
         }
@@ -73,24 +61,13 @@ pub(super) fn into_neutral(packet: v3::Packet) -> Packet {
         v3::Packet::PublishComplete { packet_id } => {
             Packet::PublishComplete(publish_ack2(packet_id, PublishAck2Reason::Success))
         }
-        v3::Packet::Subscribe {
-            packet_id,
-            topic_filters,
-        } => Packet::Subscribe(Subscribe {
+        v3::Packet::Subscribe { packet_id, topic_filters } => Packet::Subscribe(Subscribe {
             packet_id,
             id: None,
             user_properties: Vec::new(),
             topic_filters: topic_filters
                 .into_iter()
-                .map(|(filter, qos)| {
-                    (
-                        filter,
-                        SubscriptionOptions {
-                            qos,
-                            ..SubscriptionOptions::default()
-                        },
-                    )
-                })
+                .map(|(filter, qos)| (filter, SubscriptionOptions { qos, ..SubscriptionOptions::default() }))
                 .collect(),
         }),
         v3::Packet::SubscribeAck { packet_id, status } => Packet::SubscribeAck(SubscribeAck {
@@ -100,27 +77,16 @@ pub(super) fn into_neutral(packet: v3::Packet) -> Packet {
             status: status
                 .into_iter()
                 .map(|code| match code {
-                    SubscribeReturnCode::Success(QoS::AtMostOnce) => {
-                        SubscribeAckReason::GrantedQos0
-                    }
-                    SubscribeReturnCode::Success(QoS::AtLeastOnce) => {
-                        SubscribeAckReason::GrantedQos1
-                    }
-                    SubscribeReturnCode::Success(QoS::ExactlyOnce) => {
-                        SubscribeAckReason::GrantedQos2
-                    }
+                    SubscribeReturnCode::Success(QoS::AtMostOnce) => SubscribeAckReason::GrantedQos0,
+                    SubscribeReturnCode::Success(QoS::AtLeastOnce) => SubscribeAckReason::GrantedQos1,
+                    SubscribeReturnCode::Success(QoS::ExactlyOnce) => SubscribeAckReason::GrantedQos2,
                     SubscribeReturnCode::Failure => SubscribeAckReason::UnspecifiedError,
                 })
                 .collect(),
         }),
-        v3::Packet::Unsubscribe {
-            packet_id,
-            topic_filters,
-        } => Packet::Unsubscribe(Unsubscribe {
-            packet_id,
-            user_properties: Vec::new(),
-            topic_filters,
-        }),
+        v3::Packet::Unsubscribe { packet_id, topic_filters } => {
+            Packet::Unsubscribe(Unsubscribe { packet_id, user_properties: Vec::new(), topic_filters })
+        }
         v3::Packet::UnsubscribeAck { packet_id } => Packet::UnsubscribeAck(UnsubscribeAck {
             packet_id,
             properties: Vec::new(),
@@ -156,25 +122,13 @@ pub(super) fn from_neutral(packet: Packet) -> Option<v3::Packet> {
             return_code: connect_return_code(ack.reason_code),
         }),
         Packet::Publish(publish) => v3::Packet::Publish(publish),
-        Packet::PublishAck(ack) => v3::Packet::PublishAck {
-            packet_id: ack.packet_id,
-        },
-        Packet::PublishReceived(ack) => v3::Packet::PublishReceived {
-            packet_id: ack.packet_id,
-        },
-        Packet::PublishRelease(ack) => v3::Packet::PublishRelease {
-            packet_id: ack.packet_id,
-        },
-        Packet::PublishComplete(ack) => v3::Packet::PublishComplete {
-            packet_id: ack.packet_id,
-        },
+        Packet::PublishAck(ack) => v3::Packet::PublishAck { packet_id: ack.packet_id },
+        Packet::PublishReceived(ack) => v3::Packet::PublishReceived { packet_id: ack.packet_id },
+        Packet::PublishRelease(ack) => v3::Packet::PublishRelease { packet_id: ack.packet_id },
+        Packet::PublishComplete(ack) => v3::Packet::PublishComplete { packet_id: ack.packet_id },
         Packet::Subscribe(subscribe) => v3::Packet::Subscribe {
             packet_id: subscribe.packet_id,
-            topic_filters: subscribe
-                .topic_filters
-                .into_iter()
-                .map(|(filter, options)| (filter, options.qos))
-                .collect(),
+            topic_filters: subscribe.topic_filters.into_iter().map(|(filter, options)| (filter, options.qos)).collect(),
         },
         Packet::SubscribeAck(ack) => v3::Packet::SubscribeAck {
             packet_id: ack.packet_id,
@@ -182,26 +136,17 @@ pub(super) fn from_neutral(packet: Packet) -> Option<v3::Packet> {
                 .status
                 .into_iter()
                 .map(|reason| match reason {
-                    SubscribeAckReason::GrantedQos0 => {
-                        SubscribeReturnCode::Success(QoS::AtMostOnce)
-                    }
-                    SubscribeAckReason::GrantedQos1 => {
-                        SubscribeReturnCode::Success(QoS::AtLeastOnce)
-                    }
-                    SubscribeAckReason::GrantedQos2 => {
-                        SubscribeReturnCode::Success(QoS::ExactlyOnce)
-                    }
+                    SubscribeAckReason::GrantedQos0 => SubscribeReturnCode::Success(QoS::AtMostOnce),
+                    SubscribeAckReason::GrantedQos1 => SubscribeReturnCode::Success(QoS::AtLeastOnce),
+                    SubscribeAckReason::GrantedQos2 => SubscribeReturnCode::Success(QoS::ExactlyOnce),
                     _ => SubscribeReturnCode::Failure,
                 })
                 .collect(),
         },
-        Packet::Unsubscribe(unsubscribe) => v3::Packet::Unsubscribe {
-            packet_id: unsubscribe.packet_id,
-            topic_filters: unsubscribe.topic_filters,
-        },
-        Packet::UnsubscribeAck(ack) => v3::Packet::UnsubscribeAck {
-            packet_id: ack.packet_id,
-        },
+        Packet::Unsubscribe(unsubscribe) => {
+            v3::Packet::Unsubscribe { packet_id: unsubscribe.packet_id, topic_filters: unsubscribe.topic_filters }
+        }
+        Packet::UnsubscribeAck(ack) => v3::Packet::UnsubscribeAck { packet_id: ack.packet_id },
         Packet::PingRequest => v3::Packet::PingRequest,
         Packet::PingResponse => v3::Packet::PingResponse,
         Packet::Disconnect(_) => v3::Packet::Disconnect,
@@ -213,14 +158,10 @@ pub(super) fn from_neutral(packet: Packet) -> Option<v3::Packet> {
 fn connect_return_code(reason: ConnectAckReason) -> v3::ConnectAckReason {
     match reason {
         ConnectAckReason::Success => v3::ConnectAckReason::ConnectionAccepted,
-        ConnectAckReason::UnsupportedProtocolVersion => {
-            v3::ConnectAckReason::UnacceptableProtocolVersion
-        }
+        ConnectAckReason::UnsupportedProtocolVersion => v3::ConnectAckReason::UnacceptableProtocolVersion,
         ConnectAckReason::ClientIdentifierNotValid => v3::ConnectAckReason::IdentifierRejected,
         ConnectAckReason::BadUserNameOrPassword => v3::ConnectAckReason::BadUserNameOrPassword,
-        ConnectAckReason::NotAuthorized | ConnectAckReason::Banned => {
-            v3::ConnectAckReason::NotAuthorized
-        }
+        ConnectAckReason::NotAuthorized | ConnectAckReason::Banned => v3::ConnectAckReason::NotAuthorized,
         _ => v3::ConnectAckReason::ServiceUnavailable,
     }
 }
