@@ -1,0 +1,65 @@
+//! Whom an end believes: trust anchors, and the intermediates that came in the same file.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::error::ConfigError;
+use crate::pem;
+
+/// Trust anchors from a `ca-chain.pem` (the wire contract, section 6). Cheap to clone.
+///
+/// Every self-issued certificate in the file is an anchor. The others help to build a path when
+/// the peer sends its leaf alone; they are not trusted by themselves. Only when the file has no
+/// self-issued certificate are the ones it has the anchors.
+#[derive(Clone)]
+pub struct TrustAnchors {
+    pub(crate) roots: Arc<RootCertStore>,
+    pub(crate) intermediates: Arc<[CertificateDer<'static>]>,
+}
+
+impl TrustAnchors {
+    /// Reads a PEM file with one or more certificates; order does not matter.
+    pub fn from_pem(text: &str) -> Result<Self, ConfigError> {
+        const WHAT: &str = "the trust anchor file";
+        let (mut anchors, mut others) = (Vec::new(), Vec::new());
+        for certificate in pem::certificates(WHAT, text)? {
+            if is_self_issued(&certificate).ok_or(ConfigError::MalformedCertificate { what: WHAT })? {
+                anchors.push(certificate);
+            } else {
+                others.push(certificate);
+            }
+        }
+        if anchors.is_empty() {
+            anchors = std::mem::take(&mut others);
+        }
+        let mut roots = RootCertStore::empty();
+        for anchor in anchors {
+            roots.add(anchor).map_err(|_| ConfigError::MalformedCertificate { what: WHAT })?;
+        }
+        Ok(Self { roots: Arc::new(roots), intermediates: others.into() })
+    }
+
+    /// How many anchors there are; at least one.
+    pub fn anchor_count(&self) -> usize {
+        self.roots.len()
+    }
+}
+
+impl fmt::Debug for TrustAnchors {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("TrustAnchors")
+            .field("anchors", &self.roots.len())
+            .field("intermediates", &self.intermediates.len())
+            .finish()
+    }
+}
+
+fn is_self_issued(der: &[u8]) -> Option<bool> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    Some(certificate.subject().as_raw() == certificate.issuer().as_raw())
+}

@@ -1,0 +1,154 @@
+//! The verifiers: rustls's own, with two things around them.
+//!
+//! They note which certificate the peer presented, so that a refusal can name it, and they offer
+//! the intermediates of the trust file to the path building, so that a peer which sends its leaf
+//! alone is still judged. Every decision is webpki's: each call is delegated, none is softened.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+
+use crate::error::ConfigError;
+use crate::observe;
+use crate::provider::provider;
+use crate::trust::TrustAnchors;
+
+pub(crate) fn server_verifier(trust: &TrustAnchors) -> Result<Arc<dyn ServerCertVerifier>, ConfigError> {
+    let inner = WebPkiServerVerifier::builder_with_provider(Arc::clone(&trust.roots), provider())
+        .build()
+        .map_err(ConfigError::UnusableTrustAnchors)?;
+    Ok(Arc::new(ServerVerifier { inner, intermediates: Arc::clone(&trust.intermediates) }))
+}
+
+pub(crate) fn client_verifier(
+    trust: &TrustAnchors,
+    required: bool,
+) -> Result<Arc<dyn ClientCertVerifier>, ConfigError> {
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::clone(&trust.roots), provider());
+    let builder = if required { builder } else { builder.allow_unauthenticated() };
+    Ok(Arc::new(ClientVerifier {
+        inner: builder.build().map_err(ConfigError::UnusableTrustAnchors)?,
+        intermediates: Arc::clone(&trust.intermediates),
+    }))
+}
+
+/// What the peer sent, and behind it what we know and the peer did not send.
+fn with_known<'a>(
+    presented: &'a [CertificateDer<'a>],
+    known: &'a [CertificateDer<'static>],
+) -> Vec<CertificateDer<'a>> {
+    let missing = known.iter().filter(|known| !presented.contains(known));
+    presented.iter().chain(missing).map(|certificate| CertificateDer::from(certificate.as_ref())).collect()
+}
+
+struct ServerVerifier {
+    inner: Arc<WebPkiServerVerifier>,
+    intermediates: Arc<[CertificateDer<'static>]>,
+}
+
+impl fmt::Debug for ServerVerifier {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("ServerVerifier")
+    }
+}
+
+impl ServerCertVerifier for ServerVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        observe::certificate_presented(end_entity);
+        let intermediates = with_known(intermediates, &self.intermediates);
+        self.inner.verify_server_cert(end_entity, &intermediates, server_name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
+}
+
+struct ClientVerifier {
+    inner: Arc<dyn ClientCertVerifier>,
+    intermediates: Arc<[CertificateDer<'static>]>,
+}
+
+impl fmt::Debug for ClientVerifier {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("ClientVerifier")
+    }
+}
+
+impl ClientCertVerifier for ClientVerifier {
+    fn offer_client_auth(&self) -> bool {
+        self.inner.offer_client_auth()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.inner.client_auth_mandatory()
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.inner.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        observe::certificate_presented(end_entity);
+        let intermediates = with_known(intermediates, &self.intermediates);
+        self.inner.verify_client_cert(end_entity, &intermediates, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
+}
