@@ -1,5 +1,7 @@
 //! `test`: set-up, then every test of the workspace against the real peers.
 
+use std::process::Command;
+
 use anyhow::Result;
 
 use crate::check;
@@ -25,16 +27,15 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
 }
 
 /// nextest where it is installed: each test in its own process, and a deadline for each.
-fn runner(arguments: &[String]) -> std::process::Command {
-    let mut words = if has_cargo_subcommand("nextest") {
-        vec!["nextest", "run"]
-    } else {
-        eprintln!("cargo-nextest is not installed: using cargo test");
-        vec!["test", "--lib", "--bins", "--tests"]
+fn runner(arguments: &[String]) -> Command {
+    let mut words = match (has_cargo_subcommand("nextest"), on_build_machine()) {
+        (true, true) => vec!["nextest", "run", "--profile", "ci"],
+        (true, false) => vec!["nextest", "run"],
+        (false, _) => {
+            eprintln!("cargo-nextest is not installed: using cargo test");
+            vec!["test", "--tests"]
+        }
     };
-    if words[0] == "nextest" && on_build_machine() {
-        words.extend(["--profile", "ci"]);
-    }
     let names_packages = |word: &String| word.starts_with("-p") || word.starts_with("--package");
     if !arguments.iter().any(names_packages) {
         words.push("--workspace");

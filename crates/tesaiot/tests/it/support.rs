@@ -1,0 +1,24 @@
+//! What the tests share: external programs with deadlines, real peers, throw-away certificates.
+
+pub(crate) mod authority;
+pub(crate) mod lines;
+pub(crate) mod mosquitto;
+pub(crate) mod paho;
+pub(crate) mod process;
+
+use std::time::{Duration, Instant};
+
+/// Long enough that a loaded machine does not fail a sound test, short enough to hear of a broken one.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Asks `ready` again and again until it answers, and fails the test, naming `what`, after [`PATIENCE`].
+pub(crate) fn wait_until<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(found) = ready() {
+            return found;
+        }
+        assert!(started.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain for {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
