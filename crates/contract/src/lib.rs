@@ -1,1 +1,19 @@
 //! The shared words of device and platform: identifiers, topics, payloads, bundles, secrets.
+//!
+//! Everything here is a plain type or a pure function of the wire contract; nothing opens a socket, and only
+//! [`bundle`] touches files. A value that exists is valid: it was parsed once, at the edge.
+
+pub mod bundle;
+pub mod command;
+pub mod device_id;
+pub mod endpoints;
+pub mod environment;
+pub mod secret;
+pub mod telemetry;
+pub mod topic;
+
+pub use device_id::{DeviceId, InvalidDeviceId};
+//pub use endpoints::Endpoints;
+pub use secret::Secret;
+pub use telemetry::{MessageId, Metric, Sample, Value};
+//pub use topic::{DeviceTopic, TelemetryType, TopicKind};
