@@ -1,1 +1,143 @@
-//! An embeddable MQTT broker with four seams: authenticate, authorize, accept a publish, presence.
+//! An embeddable MQTT broker, 3.1.1 and 5, that acknowledges what its host has stored and nothing else.
+//!
+//! The broker knows sessions, subscriptions and packets. What a client *is*, what it may do, where its messages
+//! are kept and who wants to know of its coming and going is the host's business, through four seams
+//! ([`Host`]): *authenticate*, *authorize*, *accept a publish* (resolves when stored), *observe*.
+//!
+//! | Module | Is |
+//! |---|---|
+//! | [`host`] | the four seams |
+//! | [`receipt`] | the right, and the duty, to say what became of a message |
+//! | [`config`] | bounds: every queue, size and time |
+//! | `listener` | accepting sockets, TLS handshakes with deadlines |
+//! | `connection` | one task per connection, from CONNECT to the last acknowledgement |
+//! | `session`, `sessions` | what outlives a connection; take-over |
+//! | `router`, `retained` | who gets a message |
+//! | `counters` | what happened, in numbers |
+//!
+//! # The life of a publish
+//! A connection reads a PUBLISH, asks the host whether the identity may ([`Host::authorize`]), registers a held
+//! acknowledgement and hands message and [`Receipt`] to [`Host::accept`]. It goes on reading. When the host
+//! resolves receipts (many at once, after a commit) the connection wakes once, routes the stored messages to
+//! subscribers, and writes all acknowledgements, in order, in one write. A receipt that is dropped unresolved closes
+//! the connection without an acknowledgement: the client keeps its message.
+
+pub mod config;
+mod connection;
+pub mod counters;
+pub mod host;
+mod listener;
+mod mailbox;
+pub mod receipt;
+mod retained;
+mod router;
+mod session;
+mod sessions;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tesaiot_mqtt::Message;
+use tesaiot_mqtt::packet::DisconnectReasonCode;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use config::Config;
+pub use counters::{Counters, Snapshot};
+pub use host::{Action, Connecting, Event, Host, Peer, Refusal};
+pub use listener::Listener;
+pub use receipt::{Outcome, Receipt};
+
+use retained::Retained;
+use router::Router;
+use sessions::Sessions;
+
+/// A running broker. Clones share it.
+pub struct Broker<H: Host> {
+    shared: Arc<Shared<H>>,
+}
+
+impl<H: Host> Clone for Broker<H> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+/// What all connections of a broker share.
+pub(crate) struct Shared<H: Host> {
+    pub(crate) host: H,
+    pub(crate) config: Config,
+    pub(crate) counters: Counters,
+    pub(crate) sessions: Sessions,
+    pub(crate) router: Router,
+    pub(crate) retained: Retained,
+    /// Cancelled when the broker drains: listeners stop, connections finish what they hold and close.
+    pub(crate) draining: CancellationToken,
+    /// Every task the broker spawned.
+    pub(crate) tasks: TaskTracker,
+}
+
+impl<H: Host> Broker<H> {
+    /// A broker without listeners: give it some with [`Broker::listen`], or streams with [`Broker::serve`].
+    pub fn new(host: H, config: Config) -> Self {
+        let shared = Arc::new(Shared {
+            host,
+            sessions: Sessions::new(&config),
+            router: Router::default(),
+            retained: Retained::new(config.max_retained, config.max_retained_bytes),
+            config,
+            counters: Counters::default(),
+            draining: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        });
+        let janitor = Arc::clone(&shared);
+        shared.tasks.spawn(async move { sessions::expire_periodically(&janitor).await });
+        Self { shared }
+    }
+
+    /// Serves a bound listener until the broker drains.
+    pub fn listen(&self, listener: Listener) {
+        let shared = Arc::clone(&self.shared);
+        self.shared.tasks.spawn(listener::run(shared, listener));
+    }
+
+    /// Serves one stream that is already open (and decrypted), until it ends.
+    pub fn serve<S>(&self, stream: S, peer: Peer) -> impl Future<Output = ()> + Send + use<S, H>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        connection::serve(Arc::clone(&self.shared), stream, peer)
+    }
+
+    /// Delivers a message of the host's own to subscribers. The host has stored it already, if it wants it stored.
+    /// Returns how many sessions took it.
+    pub fn publish(&self, message: &Message) -> usize {
+        connection::route(&self.shared, message, None)
+    }
+
+    /// Closes the live connection of a client at once and discards its session. Returns whether there was one.
+    pub fn disconnect(&self, client_id: &str, reason: DisconnectReasonCode) -> bool {
+        self.shared.sessions.evict(client_id, reason)
+    }
+
+    /// Whether a client is connected now.
+    pub fn is_connected(&self, client_id: &str) -> bool {
+        self.shared.sessions.is_connected(client_id)
+    }
+
+    /// What happened so far.
+    pub fn counters(&self) -> Snapshot {
+        self.shared.counters.snapshot()
+    }
+
+    /// Stops accepting, lets every connection finish what the host still holds, closes them, and waits for all of
+    /// it, at most `grace`. Returns whether everything ended in time.
+    pub async fn drain(&self, grace: Duration) -> bool {
+        self.shared.draining.cancel();
+        self.shared.sessions.close_all(DisconnectReasonCode::ServerShuttingDown);
+        self.shared.tasks.close();
+        tokio::time::timeout(grace, self.shared.tasks.wait()).await.is_ok()
+    }
+}

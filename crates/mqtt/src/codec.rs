@@ -164,7 +164,8 @@ impl Codec {
         if let Some(Packet::Publish(publish)) = &packet {
             let has_alias = publish.properties.as_ref().is_some_and(|properties| properties.topic_alias.is_some());
             // MQTT 5 lets a topic alias stand for the name.
-            if !(publish.topic.is_empty() && has_alias) && !topic::is_valid_name(&publish.topic) {
+            let by_alias = publish.topic.is_empty() && has_alias;
+            if !by_alias && !topic::is_valid_name(&publish.topic) {
                 return Err(ProtocolError::InvalidTopicName);
             }
         }

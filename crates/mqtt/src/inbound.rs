@@ -10,7 +10,7 @@ use crate::codec::{ProtocolError, is_refusal};
 use crate::packet::{PacketId, PublishAck2Reason, PublishAckReason, QoS};
 
 /// Names one held acknowledgement of one connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Default, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(u64);
 
 /// What to do with a PUBLISH that arrived.
@@ -39,8 +39,17 @@ pub struct Acknowledgement {
 struct Held<T> {
     packet_id: PacketId,
     qos: QoS,
-    outcome: Option<PublishAckReason>,
+    fate: Option<Fate>,
     item: Option<T>,
+}
+
+/// What is known of a held message.
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    /// It is answered with this reason.
+    Answer(PublishAckReason),
+    /// It is never answered.
+    Abandoned,
 }
 
 /// The receiving half of a session. `T` is what the owner wants back with the acknowledgement of a message.
@@ -79,6 +88,13 @@ impl<T> Inbound<T> {
         self
     }
 
+    /// A session that starts clean. Tickets go on counting, so that a late outcome of the session before names
+    /// nothing in this one.
+    #[must_use]
+    pub fn into_fresh(self, receive_maximum: u16) -> Self {
+        Self { first: self.first + self.held.len() as u64, ..Self::new(receive_maximum) }
+    }
+
     /// Messages whose outcome is not known or not yet sent.
     pub fn held(&self) -> usize {
         self.held.len()
@@ -104,19 +120,20 @@ impl<T> Inbound<T> {
     ) -> Result<Arrival, ProtocolError> {
         if qos == QoS::ExactlyOnce {
             if self.unreleased.contains(&packet_id) {
-                self.hold(packet_id, qos, Some(PublishAckReason::Success), None);
+                self.bound_redeliveries()?;
+                self.hold(packet_id, qos, Some(Fate::Answer(PublishAckReason::Success)), None);
                 return Ok(Arrival::Known);
             }
             if self.held.iter().any(|held| held.qos == qos && held.packet_id == packet_id) {
                 return Ok(Arrival::InProgress);
             }
-        } else if dup {
-            if let Some(fingerprint) = fingerprint
-                && self.recent.contains(&(packet_id, fingerprint))
-            {
-                self.hold(packet_id, qos, Some(PublishAckReason::Success), None);
-                return Ok(Arrival::Known);
-            }
+        } else if dup
+            && let Some(fingerprint) = fingerprint
+            && self.recent.contains(&(packet_id, fingerprint))
+        {
+            self.bound_redeliveries()?;
+            self.hold(packet_id, qos, Some(Fate::Answer(PublishAckReason::Success)), None);
+            return Ok(Arrival::Known);
         }
         if self.is_full() {
             return Err(ProtocolError::ReceiveMaximumExceeded);
@@ -124,31 +141,52 @@ impl<T> Inbound<T> {
         Ok(Arrival::New(self.hold(packet_id, qos, None, Some(item))))
     }
 
-    fn hold(&mut self, packet_id: PacketId, qos: QoS, outcome: Option<PublishAckReason>, item: Option<T>) -> Ticket {
-        self.held.push_back(Held { packet_id, qos, outcome, item });
+    /// Redeliveries wait behind held acknowledgements; a peer that repeats itself for ever is not remembered for
+    /// ever.
+    fn bound_redeliveries(&self) -> Result<(), ProtocolError> {
+        if self.held.len() >= usize::from(self.receive_maximum) {
+            return Err(ProtocolError::ReceiveMaximumExceeded);
+        }
+        Ok(())
+    }
+
+    fn hold(&mut self, packet_id: PacketId, qos: QoS, fate: Option<Fate>, item: Option<T>) -> Ticket {
+        self.held.push_back(Held { packet_id, qos, fate, item });
         Ticket(self.first + self.held.len() as u64 - 1)
     }
 
     /// Records the outcome of a message. Late tickets of an earlier connection are ignored.
     pub fn complete(&mut self, ticket: Ticket, reason: PublishAckReason) {
+        self.decide(ticket, Fate::Answer(reason));
+    }
+
+    /// Gives up a message that is not safe: it is never answered, and no longer waited for.
+    pub fn abandon(&mut self, ticket: Ticket) {
+        self.decide(ticket, Fate::Abandoned);
+    }
+
+    fn decide(&mut self, ticket: Ticket, fate: Fate) {
         if let Some(index) = ticket.0.checked_sub(self.first)
             && let Some(held) = self.held.get_mut(index as usize)
         {
-            held.outcome = Some(reason);
+            held.fate = Some(fate);
         }
     }
 
     /// The next acknowledgement that may leave: the oldest, once its outcome is known. The item comes with it,
     /// unless it answers a redelivery ([`Arrival::Known`]).
     pub fn next_acknowledgement(&mut self) -> Option<(Acknowledgement, Option<T>)> {
-        let reason = self.held.front()?.outcome?;
-        let held = self.held.pop_front()?;
-        self.first += 1;
-        // MQTT-4.3.3-9: a refused QoS 2 message needs no PUBREL; its identifier is free at once.
-        if held.qos == QoS::ExactlyOnce && !is_refusal(reason) && !self.unreleased.contains(&held.packet_id) {
-            self.unreleased.push(held.packet_id);
+        loop {
+            let fate = self.held.front()?.fate?;
+            let held = self.held.pop_front()?;
+            self.first += 1;
+            let Fate::Answer(reason) = fate else { continue };
+            // MQTT-4.3.3-9: a refused QoS 2 message needs no PUBREL; its identifier is free at once.
+            if held.qos == QoS::ExactlyOnce && !is_refusal(reason) && !self.unreleased.contains(&held.packet_id) {
+                self.unreleased.push(held.packet_id);
+            }
+            return Some((Acknowledgement { packet_id: held.packet_id, qos: held.qos, reason }, held.item));
         }
-        Some((Acknowledgement { packet_id: held.packet_id, qos: held.qos, reason }, held.item))
     }
 
     /// Remembers an acknowledged QoS 1 message, so that its redelivery within the session is recognised.
@@ -211,6 +249,17 @@ mod tests {
                 Acknowledgement { packet_id: id(3), qos: QoS::ExactlyOnce, reason: PublishAckReason::Success },
             ]
         );
+    }
+
+    #[test]
+    fn an_abandoned_message_is_never_answered() {
+        let mut inbound = Inbound::new(10);
+        let first = arrive(&mut inbound, 1, QoS::AtLeastOnce);
+        let second = arrive(&mut inbound, 2, QoS::AtLeastOnce);
+        inbound.complete(second, PublishAckReason::Success);
+        inbound.abandon(first);
+        assert_eq!(inbound.next_acknowledgement().map(|(ack, _)| ack.packet_id), Some(id(2)));
+        assert_eq!(inbound.held(), 0);
     }
 
     #[test]

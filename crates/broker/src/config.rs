@@ -1,0 +1,67 @@
+//! The bounds of a broker. Everything a peer can make grow has a limit here.
+
+use std::time::Duration;
+
+/// Bounds of a broker and of each of its connections.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Connections at a time; more are closed right after they are accepted.
+    pub max_connections: usize,
+    /// TLS handshakes at a time; more wait in the listen queue.
+    pub max_handshakes: usize,
+    /// Time for the TLS handshake and for CONNECT, each.
+    pub handshake_timeout: Duration,
+    /// Largest packet read, in bytes (announced to MQTT 5 clients).
+    pub max_packet_size: u32,
+    /// Unacknowledged QoS 1 and 2 messages per client (announced to MQTT 5 clients; a 3.1.1 client is not read
+    /// while it has as many).
+    pub receive_maximum: u16,
+    /// Bytes of unacknowledged messages per connection; it is not read while it holds more.
+    pub max_held_bytes: usize,
+    /// How long the host may take to store a message before the connection is closed without acknowledgement.
+    pub acknowledge_timeout: Duration,
+    /// Keep-alive for clients that ask for none or for more, announced to MQTT 5 clients.
+    pub max_keep_alive: Duration,
+    /// Messages waiting for one session.
+    pub max_queued: usize,
+    /// Bytes of messages waiting for one session.
+    pub max_queued_bytes: usize,
+    /// QoS 1 and 2 messages sent to a 3.1.1 client at a time; an MQTT 5 client says itself.
+    pub max_in_flight: u16,
+    /// How long a client may take to read what was written before it is closed.
+    pub write_timeout: Duration,
+    /// Longest life of a session without a connection.
+    pub max_session_expiry: Duration,
+    /// Sessions without a connection; beyond it the ones nearest to their expiry are discarded.
+    pub max_offline_sessions: usize,
+    /// Subscriptions per session.
+    pub max_subscriptions: usize,
+    /// Retained messages.
+    pub max_retained: usize,
+    /// Bytes of retained messages.
+    pub max_retained_bytes: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_connections: 100_000,
+            max_handshakes: 256,
+            handshake_timeout: Duration::from_secs(10),
+            max_packet_size: 1024 * 1024,
+            receive_maximum: 256,
+            max_held_bytes: 4 * 1024 * 1024,
+            acknowledge_timeout: Duration::from_secs(30),
+            max_keep_alive: Duration::from_secs(3600),
+            max_queued: 1000,
+            max_queued_bytes: 4 * 1024 * 1024,
+            max_in_flight: 20,
+            write_timeout: Duration::from_secs(30),
+            max_session_expiry: Duration::from_secs(24 * 3600),
+            max_offline_sessions: 100_000,
+            max_subscriptions: 100,
+            max_retained: 100_000,
+            max_retained_bytes: 64 * 1024 * 1024,
+        }
+    }
+}

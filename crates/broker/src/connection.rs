@@ -1,0 +1,285 @@
+//! One task per connection, from CONNECT to the last acknowledgement.
+//!
+//! | Module | Is |
+//! |---|---|
+//! | [`handshake`] | CONNECT: who is it, may it, which session |
+//! | this one | the loop: mail, packets, one write, the clock |
+//! | [`publish`] | a PUBLISH and its held acknowledgement |
+//! | [`subscribe`] | SUBSCRIBE, UNSUBSCRIBE and messages for the client |
+//! | [`finish`] | what happens after the last packet: outstanding outcomes, Last Will, the session's rest |
+
+mod finish;
+mod handshake;
+mod publish;
+mod subscribe;
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tesaiot_mqtt::codec::{ProtocolError, packet_name};
+use tesaiot_mqtt::link::{Link, LinkError};
+use tesaiot_mqtt::packet::{DisconnectReasonCode, Packet, PublishAck2Reason, Version, publish_ack2};
+use tesaiot_mqtt::{Message, QoS};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::OwnedMutexGuard;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::Shared;
+use crate::counters::{Gauge, increment};
+use crate::host::{Host, Peer};
+use crate::mailbox::{Delivered, Delivery, Mail};
+use crate::session::{Session, SessionState};
+
+/// Encoded bytes that are written without waiting for the end of the work at hand.
+const FLUSH_BYTES: usize = 16 * 1024;
+/// Unwritten bytes beyond which nothing more is read or delivered.
+const MAX_PENDING_OUTPUT: usize = 256 * 1024;
+/// How often the clock is looked at, at least.
+const MAX_TICK: Duration = Duration::from_secs(15);
+
+/// Why a connection ends.
+#[derive(Debug)]
+enum Ended {
+    /// DISCONNECT from the client; with a reason that asks for the Last Will, or without.
+    ByClient { with_will: bool },
+    /// This side closes it.
+    ByBroker(DisconnectReasonCode),
+    /// A publish that the identity may not make, on a version that cannot say so otherwise.
+    Denied,
+    /// The host could not store a message.
+    StoreUnavailable,
+    /// The stream ended or the client broke the protocol.
+    Link(LinkError),
+}
+
+impl From<LinkError> for Ended {
+    fn from(error: LinkError) -> Self {
+        Self::Link(error)
+    }
+}
+
+impl From<ProtocolError> for Ended {
+    fn from(error: ProtocolError) -> Self {
+        Self::Link(error.into())
+    }
+}
+
+enum Event {
+    Mail(Mail),
+    Packet(Packet),
+    Clock,
+}
+
+/// A connection with a session.
+struct Connection<H: Host, S> {
+    shared: Arc<Shared<H>>,
+    link: Link<S>,
+    peer: Peer,
+    identity: Arc<H::Identity>,
+    version: Version,
+    session: Arc<Session>,
+    state: OwnedMutexGuard<SessionState>,
+    generation: u64,
+    will: Option<Message>,
+    /// One and a half times the keep-alive of CONNECT (MQTT-3.1.2-22); `None` when the client asked for none.
+    silence_limit: Option<Duration>,
+    last_received: Instant,
+    /// When the last acknowledgement left, or the oldest held message came.
+    last_progress: Instant,
+    /// Since when the client has not read what was written.
+    write_blocked_since: Option<Instant>,
+    /// Bytes of messages whose acknowledgement is held.
+    held_bytes: usize,
+    clock: Pin<Box<Sleep>>,
+}
+
+/// Serves a stream until it ends.
+pub(crate) async fn serve<H: Host, S>(shared: Arc<Shared<H>>, stream: S, peer: Peer)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let _open = Gauge::new(&shared.counters.connections);
+    if let Some(mut connection) = handshake::connect(Arc::clone(&shared), stream, peer).await {
+        let ended = connection.run().await;
+        connection.finish(ended).await;
+    }
+}
+
+impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
+    async fn run(&mut self) -> Ended {
+        loop {
+            let event = match poll_fn(|context| self.poll_event(context)).await {
+                Ok(event) => event,
+                Err(error) => return error.into(),
+            };
+            let result = match event {
+                Event::Mail(Mail::Resolved(outcomes)) => self.resolved(outcomes),
+                Event::Mail(Mail::Delivery(delivery)) => self.deliver(delivery),
+                Event::Mail(Mail::Close(reason)) => Err(Ended::ByBroker(reason)),
+                Event::Packet(packet) => {
+                    self.last_received = Instant::now();
+                    self.handle(packet).await
+                }
+                Event::Clock => self.tick(),
+            };
+            if let Err(ended) = result {
+                return ended;
+            }
+        }
+    }
+
+    /// Outcomes and messages first, then packets, and only when there is neither: one write of all that came of
+    /// them.
+    fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Result<Event, LinkError>> {
+        if self.link.pending_output() >= FLUSH_BYTES {
+            self.poll_write(context)?;
+        }
+        let writable = self.link.pending_output() < MAX_PENDING_OUTPUT;
+        let room = |qos| writable && (qos == QoS::AtMostOnce || !self.state.outbound.is_full());
+        if let Poll::Ready(mail) = self.session.mailbox.poll(context, room) {
+            return Poll::Ready(Ok(Event::Mail(mail)));
+        }
+        if writable
+            && self.may_read()
+            && let Poll::Ready(packet) = self.link.poll_packet(context)
+        {
+            return Poll::Ready(packet.map(Event::Packet));
+        }
+        self.poll_write(context)?;
+        if self.clock.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Ok(Event::Clock));
+        }
+        Poll::Pending
+    }
+
+    /// Starts writing what is pending; what the client does not take stays.
+    fn poll_write(&mut self, context: &mut Context<'_>) -> Result<(), LinkError> {
+        match self.link.poll_flush(context)? {
+            Poll::Ready(()) => self.write_blocked_since = None,
+            Poll::Pending => {
+                self.write_blocked_since.get_or_insert_with(Instant::now);
+            }
+        }
+        Ok(())
+    }
+
+    /// A client that waits for too many outcomes is not read: the network holds it back. MQTT 5 clients know
+    /// their receive maximum and are told when they break it.
+    fn may_read(&self) -> bool {
+        self.held_bytes < self.shared.config.max_held_bytes
+            && (self.version == Version::V5 || !self.state.inbound.is_full())
+    }
+
+    async fn handle(&mut self, packet: Packet) -> Result<(), Ended> {
+        match packet {
+            Packet::Publish(publish) => self.publish(*publish).await,
+            Packet::PublishRelease(release) => {
+                let reason = self.state.inbound.release(release.packet_id);
+                Ok(self.link.send(Packet::PublishComplete(publish_ack2(release.packet_id, reason)))?)
+            }
+            Packet::PublishAck(ack) => {
+                self.state.outbound.finish(ack.packet_id);
+                Ok(())
+            }
+            Packet::PublishReceived(ack) if tesaiot_mqtt::codec::is_refusal(ack.reason_code) => {
+                self.state.outbound.finish(ack.packet_id);
+                Ok(())
+            }
+            Packet::PublishReceived(ack) => {
+                let reason = if self.state.outbound.release(ack.packet_id) {
+                    PublishAck2Reason::Success
+                } else {
+                    PublishAck2Reason::PacketIdNotFound
+                };
+                Ok(self.link.send(Packet::PublishRelease(publish_ack2(ack.packet_id, reason)))?)
+            }
+            Packet::PublishComplete(complete) => {
+                self.state.outbound.finish(complete.packet_id);
+                Ok(())
+            }
+            Packet::Subscribe(subscribe) => self.subscribe(subscribe),
+            Packet::Unsubscribe(unsubscribe) => self.unsubscribe(&unsubscribe),
+            Packet::PingRequest => Ok(self.link.send(Packet::PingResponse)?),
+            Packet::Disconnect(disconnect) => {
+                if let Some(seconds) = disconnect.session_expiry_interval_secs {
+                    let wanted = Duration::from_secs(u64::from(seconds));
+                    // MQTT-3.14.2-2: a session that was to end with its connection cannot be made to last.
+                    if !self.state.expiry.is_zero() {
+                        self.state.expiry = wanted.min(self.shared.config.max_session_expiry);
+                    }
+                }
+                let with_will = disconnect.reason_code == DisconnectReasonCode::DisconnectWithWillMessage;
+                Err(Ended::ByClient { with_will })
+            }
+            // A second CONNECT (MQTT-3.1.0-2), AUTH without a method, and packets only a server sends.
+            other => Err(ProtocolError::Unexpected(packet_name(&other)).into()),
+        }
+    }
+
+    /// The clock rang: look at every deadline, then set it to the next.
+    fn tick(&mut self) -> Result<(), Ended> {
+        let now = Instant::now();
+        let config = &self.shared.config;
+        // While this side does not read, the client's silence is not its fault.
+        let silence_limit = self.silence_limit.filter(|_| self.may_read());
+        let deadlines = [
+            silence_limit.map(|limit| (self.last_received + limit, DisconnectReasonCode::KeepAliveTimeout)),
+            (self.state.inbound.held() > 0)
+                .then(|| (self.last_progress + config.acknowledge_timeout, DisconnectReasonCode::UnspecifiedError)),
+            self.write_blocked_since.map(|since| (since + config.write_timeout, DisconnectReasonCode::QuotaExceeded)),
+        ];
+        let tick = MAX_TICK.min(config.acknowledge_timeout).min(config.write_timeout);
+        let mut next = now + tick;
+        for (deadline, reason) in deadlines.into_iter().flatten() {
+            if now >= deadline {
+                return Err(match reason {
+                    DisconnectReasonCode::UnspecifiedError => Ended::StoreUnavailable,
+                    reason => {
+                        if reason == DisconnectReasonCode::KeepAliveTimeout {
+                            increment(&self.shared.counters.keep_alive_timeouts);
+                        }
+                        Ended::ByBroker(reason)
+                    }
+                });
+            }
+            next = next.min(deadline);
+        }
+        self.clock.as_mut().reset(next);
+        Ok(())
+    }
+}
+
+fn clock(at: Instant) -> Pin<Box<Sleep>> {
+    Box::pin(sleep_until(at))
+}
+
+/// Gives a stored message to every subscriber. Returns how many took it.
+pub(crate) fn route<H: Host>(shared: &Shared<H>, message: &Message, from: Option<&str>) -> usize {
+    if message.retain && !shared.retained.set(message) {
+        increment(&shared.counters.messages_dropped);
+        tracing::warn!(topic = %message.topic, "no room for another retained message");
+    }
+    let mut taken = 0;
+    for found in shared.router.matching(&message.topic) {
+        if found.options.no_local && from == Some(&*found.session.client_id) {
+            continue;
+        }
+        let delivery = Delivery {
+            qos: message.qos.less_value(found.options.qos),
+            retain: message.retain && found.options.retain_as_published,
+            message: message.clone(),
+        };
+        match found.session.mailbox.deliver(delivery) {
+            Delivered::Queued => taken += 1,
+            Delivered::Dropped => increment(&shared.counters.messages_dropped),
+            Delivered::TooSlow => {
+                increment(&shared.counters.slow_subscribers);
+                increment(&shared.counters.messages_dropped);
+            }
+        }
+    }
+    taken
+}

@@ -1,0 +1,108 @@
+//! After the last packet: the farewell, outcomes still outstanding, the Last Will, the session's rest.
+//!
+//! A message that was handed to the host is stored whether its connection lives or not. The task stays until its
+//! outcome is known, because what is stored is delivered to subscribers, and because the next connection of this
+//! client must not be told less than the truth about what arrived.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tesaiot_mqtt::inbound::Ticket;
+use tesaiot_mqtt::link::LinkError;
+use tesaiot_mqtt::packet::{DisconnectReasonCode, Version};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::handshake::goodbye;
+use super::{Connection, Ended, route};
+use crate::counters::increment;
+use crate::host::{Event, Host, reason_text};
+use crate::mailbox::Mailbox;
+use crate::receipt::{Outcome, Receipt};
+
+/// How long a client may take to read the farewell.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
+
+impl Ended {
+    fn cause(&self) -> String {
+        match self {
+            Self::ByClient { .. } => "disconnected by the client".into(),
+            Self::ByBroker(reason) => reason_text(*reason).into(),
+            Self::Denied => "published to a topic it may not use".into(),
+            Self::StoreUnavailable => "a message could not be stored".into(),
+            Self::Link(LinkError::Io(error)) => format!("connection failed: {error}"),
+            Self::Link(error) => error.to_string(),
+        }
+    }
+
+    /// What an MQTT 5 client is told; `None` when it spoke last or is gone.
+    fn farewell(&self) -> Option<DisconnectReasonCode> {
+        match self {
+            Self::ByClient { .. } | Self::Link(LinkError::Io(_) | LinkError::Closed) => None,
+            Self::ByBroker(reason) => Some(*reason),
+            Self::Denied => Some(DisconnectReasonCode::NotAuthorized),
+            Self::StoreUnavailable => Some(DisconnectReasonCode::ServerBusy),
+            Self::Link(LinkError::Protocol(error)) => Some(error.disconnect_reason()),
+        }
+    }
+}
+
+impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
+    pub(super) async fn finish(mut self, ended: Ended) {
+        let cause = ended.cause();
+        match &ended {
+            Ended::StoreUnavailable => increment(&self.shared.counters.store_unavailable),
+            Ended::Link(LinkError::Protocol(_)) => increment(&self.shared.counters.protocol_errors),
+            _ => {}
+        }
+        let shutting_down = matches!(ended, Ended::ByBroker(DisconnectReasonCode::ServerShuttingDown));
+        if shutting_down {
+            // A drain is in no hurry: what the host holds is acknowledged before the goodbye.
+            self.await_outcomes().await;
+        }
+        if let Some(reason) = ended.farewell()
+            && self.version == Version::V5
+        {
+            let _ = self.link.send(goodbye(reason));
+        }
+        let _ = timeout(FAREWELL_TIMEOUT, self.link.close()).await;
+
+        self.await_outcomes().await;
+        let with_will = !matches!(ended, Ended::ByClient { with_will: false });
+        if with_will {
+            self.publish_will().await;
+        }
+        let taken_over = matches!(ended, Ended::ByBroker(DisconnectReasonCode::SessionTakenOver));
+        let clean = matches!(ended, Ended::ByClient { .. });
+        self.shared.host.observe(Event::Disconnected { identity: &self.identity, clean, taken_over, cause: &cause });
+        self.shared.sessions.detach(&self.session, self.state, self.generation, &self.shared.router);
+    }
+
+    /// Waits for the outcome of every message the host still holds, and routes what was stored.
+    async fn await_outcomes(&mut self) {
+        let mailbox = Arc::clone(&self.session.mailbox);
+        let deadline = Instant::now() + self.shared.config.acknowledge_timeout;
+        while self.state.inbound.held() > 0 {
+            let outcomes = timeout_at(deadline, poll_fn(|context| mailbox.poll_resolved(context)));
+            let Ok(outcomes) = outcomes.await else { return };
+            // The stream may be gone; acknowledgements then go nowhere, and stored messages are routed.
+            let _ = self.resolved(outcomes);
+        }
+    }
+
+    /// The Last Will takes the same way as any message: stored, then delivered. It was authorized at CONNECT.
+    async fn publish_will(&mut self) {
+        let Some(will) = self.will.take() else { return };
+        let mailbox = Arc::new(Mailbox::new(1, 0));
+        let receipt = Receipt::new(Arc::clone(&mailbox), Ticket::default());
+        self.shared.host.accept(&self.identity, will.clone(), Some(receipt)).await;
+        let outcome =
+            timeout(self.shared.config.acknowledge_timeout, poll_fn(|context| mailbox.poll_resolved(context)));
+        if let Ok(outcomes) = outcome.await
+            && outcomes.iter().any(|(_, outcome)| *outcome == Outcome::Stored)
+        {
+            route(&self.shared, &will, Some(&self.session.client_id));
+        }
+    }
+}

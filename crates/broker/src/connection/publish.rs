@@ -1,0 +1,121 @@
+//! A PUBLISH from the client: authorization, safety, acknowledgement.
+
+use std::sync::Arc;
+
+use tesaiot_mqtt::codec::{ProtocolError, is_refusal};
+use tesaiot_mqtt::inbound::{Arrival, Ticket, fingerprint};
+use tesaiot_mqtt::packet::{DisconnectReasonCode, Packet, Publish, PublishAckReason, Version, publish_ack};
+use tesaiot_mqtt::{Message, QoS};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+use super::{Connection, Ended, route};
+use crate::counters::increment;
+use crate::host::{Action, Event, Host};
+use crate::receipt::{Outcome, Receipt};
+use crate::session::HeldMessage;
+
+impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
+    pub(super) async fn publish(&mut self, publish: Publish) -> Result<(), Ended> {
+        increment(&self.shared.counters.messages_received);
+        if publish.properties.as_ref().is_some_and(|properties| properties.topic_alias.is_some()) {
+            // CONNACK announced a Topic Alias Maximum of 0 (MQTT-3.3.2-9).
+            return Err(ProtocolError::InvalidTopicAlias.into());
+        }
+        let (packet_id, dup, qos) = (publish.packet_id, publish.dup, publish.qos);
+        let message = Message::from_publish(publish);
+        let allowed = self.shared.host.authorize(&self.identity, Action::Publish, &message.topic);
+        if !allowed {
+            increment(&self.shared.counters.denied);
+            let (identity, action, topic) = (&self.identity, Action::Publish, &*message.topic);
+            self.shared.host.observe(Event::Denied { identity, action, topic });
+        }
+        let Some(packet_id) = packet_id else {
+            if !allowed {
+                return Err(self.denied());
+            }
+            self.shared.host.accept(&self.identity, message.clone(), None).await;
+            route(&self.shared, &message, Some(&self.session.client_id));
+            return Ok(());
+        };
+        if !allowed && self.version == Version::V3 {
+            return Err(self.denied());
+        }
+        // Only a session that may be resumed can see a redelivery.
+        let resumable = !self.state.expiry.is_zero();
+        let print = resumable.then(|| fingerprint(&message.topic, &message.payload));
+        let held = HeldMessage { message: message.clone(), fingerprint: print };
+        let idle = self.state.inbound.held() == 0;
+        match self.state.inbound.arrive(packet_id, qos, dup, print, held)? {
+            Arrival::New(ticket) => {
+                self.held_bytes += message.payload.len();
+                if idle {
+                    self.last_progress = Instant::now();
+                }
+                if allowed {
+                    let receipt = Receipt::new(Arc::clone(&self.session.mailbox), ticket);
+                    self.shared.host.accept(&self.identity, message, Some(receipt)).await;
+                    return Ok(());
+                }
+                self.state.inbound.complete(ticket, PublishAckReason::NotAuthorized);
+            }
+            Arrival::Known => {}
+            Arrival::InProgress => return Ok(()),
+        }
+        self.acknowledge()
+    }
+
+    /// How a version that has no word for it hears that it may not.
+    fn denied(&self) -> Ended {
+        match self.version {
+            Version::V3 => Ended::Denied,
+            Version::V5 => Ended::ByBroker(DisconnectReasonCode::NotAuthorized),
+        }
+    }
+
+    /// The host knows what became of messages.
+    pub(super) fn resolved(&mut self, outcomes: Vec<(Ticket, Outcome)>) -> Result<(), Ended> {
+        let mut unavailable = false;
+        for (ticket, outcome) in outcomes {
+            match outcome {
+                Outcome::Stored => self.state.inbound.complete(ticket, PublishAckReason::Success),
+                Outcome::Refused(reason) => self.state.inbound.complete(ticket, reason),
+                Outcome::Unavailable => {
+                    self.state.inbound.abandon(ticket);
+                    unavailable = true;
+                }
+            }
+        }
+        // What was stored is acknowledged, in order, also when its neighbour could not be.
+        self.acknowledge()?;
+        if unavailable { Err(Ended::StoreUnavailable) } else { Ok(()) }
+    }
+
+    /// Routes and acknowledges, in order, everything whose outcome is known.
+    pub(super) fn acknowledge(&mut self) -> Result<(), Ended> {
+        while let Some((acknowledgement, held)) = self.state.inbound.next_acknowledgement() {
+            let (packet_id, reason) = (acknowledgement.packet_id, acknowledgement.reason);
+            if let Some(held) = held {
+                self.held_bytes = self.held_bytes.saturating_sub(held.message.payload.len());
+                if is_refusal(reason) {
+                    increment(&self.shared.counters.messages_refused);
+                } else {
+                    route(&self.shared, &held.message, Some(&self.session.client_id));
+                    increment(&self.shared.counters.messages_acknowledged);
+                    if acknowledgement.qos == QoS::AtLeastOnce
+                        && let Some(print) = held.fingerprint
+                    {
+                        self.state.inbound.remember(packet_id, print);
+                    }
+                }
+            }
+            match acknowledgement.qos {
+                QoS::ExactlyOnce => self.link.send(Packet::PublishReceived(publish_ack(packet_id, reason)))?,
+                _ if is_refusal(reason) => self.link.send(Packet::PublishAck(publish_ack(packet_id, reason)))?,
+                _ => self.link.send_puback(packet_id),
+            }
+            self.last_progress = Instant::now();
+        }
+        Ok(())
+    }
+}

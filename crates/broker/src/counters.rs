@@ -1,0 +1,84 @@
+//! What happened, in numbers.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Counters of a broker.
+        #[derive(Debug, Default)]
+        pub struct Counters { $(pub(crate) $name: AtomicU64,)* }
+
+        /// Counters at one moment.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Snapshot { $($(#[$doc])* pub $name: u64,)* }
+
+        impl Counters {
+            /// Reads all counters.
+            pub fn snapshot(&self) -> Snapshot {
+                Snapshot { $($name: self.$name.load(Ordering::Relaxed),)* }
+            }
+        }
+
+        impl Snapshot {
+            /// Name and value of each counter, in the order of this page.
+            pub fn entries(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name),)*]
+            }
+        }
+    };
+}
+
+counters! {
+    /// Connections open now.
+    connections,
+    /// Connections accepted since the start.
+    connections_total,
+    /// TLS handshakes that failed or did not finish.
+    handshakes_failed,
+    /// Connections closed because there were too many.
+    connections_over_limit,
+    /// CONNECT packets refused.
+    connects_refused,
+    /// Connections ended by a protocol error: garbage, oversized packets, rules broken.
+    protocol_errors,
+    /// Publishes and subscriptions refused by the host.
+    denied,
+    /// Messages received.
+    messages_received,
+    /// QoS 1 and 2 messages acknowledged after they were stored.
+    messages_acknowledged,
+    /// Messages acknowledged with a refusal, or kept aside.
+    messages_refused,
+    /// Connections closed because the host could not store a message.
+    store_unavailable,
+    /// Messages sent to subscribers.
+    messages_sent,
+    /// Messages for subscribers that were dropped: queue full, offline, too large.
+    messages_dropped,
+    /// Connections closed because the client read too slowly.
+    slow_subscribers,
+    /// Connections closed by keep-alive.
+    keep_alive_timeouts,
+    /// Connections closed because the same client connected again.
+    taken_over,
+}
+
+pub(crate) fn increment(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Counts something that is open now, until dropped.
+pub(crate) struct Gauge<'a>(&'a AtomicU64);
+
+impl<'a> Gauge<'a> {
+    pub(crate) fn new(counter: &'a AtomicU64) -> Self {
+        increment(counter);
+        Self(counter)
+    }
+}
+
+impl Drop for Gauge<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

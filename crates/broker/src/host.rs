@@ -1,0 +1,148 @@
+//! The four seams between the broker and the program it serves.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rustls_pki_types::CertificateDer;
+use tesaiot_mqtt::packet::DisconnectReasonCode;
+use tesaiot_mqtt::{Message, Version};
+
+use crate::receipt::Receipt;
+
+/// Where a connection came from, established below MQTT.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Remote address.
+    pub address: SocketAddr,
+    /// Name of the listener it came by.
+    pub listener: Arc<str>,
+    /// The client's certificate chain, leaf first, when one was presented. The TLS layer has verified it against
+    /// the listener's trust anchors; empty otherwise.
+    pub certificates: Vec<CertificateDer<'static>>,
+}
+
+/// What a client says in CONNECT, before it is believed.
+#[derive(Clone, Copy)]
+pub struct Connecting<'a> {
+    /// Where it came from.
+    pub peer: &'a Peer,
+    /// The client identifier it claims.
+    pub client_id: &'a str,
+    /// The user name it claims.
+    pub username: Option<&'a str>,
+    /// The secret it presents.
+    pub password: Option<&'a [u8]>,
+    /// Protocol version.
+    pub version: Version,
+}
+
+/// Why a CONNECT is refused. What the client hears; the host's own log may know more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Unknown name, wrong secret, wrong certificate: the client cannot tell which (3.1.1: 4, MQTT 5: 0x86).
+    BadCredentials,
+    /// Known, and not allowed (3.1.1: 5, MQTT 5: 0x87).
+    NotAuthorized,
+    /// The client identifier is not acceptable (3.1.1: 2, MQTT 5: 0x85).
+    InvalidClientId,
+    /// The host cannot decide now (3.1.1: 3, MQTT 5: 0x88).
+    Unavailable,
+}
+
+/// What an identity wants to do with a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Publish to a topic name; also a Last Will, at CONNECT.
+    Publish,
+    /// Subscribe to a topic filter.
+    Subscribe,
+}
+
+/// Something the host may want to know, log, count or record.
+#[derive(Debug)]
+pub enum Event<'a, I> {
+    /// TLS failed or did not finish in time.
+    HandshakeFailed {
+        /// Where from.
+        peer: &'a Peer,
+        /// The failure; a rustls error is the inner error.
+        error: &'a std::io::Error,
+    },
+    /// A connection ended before a session began: garbage, silence, or a refusal.
+    Refused {
+        /// Where from.
+        peer: &'a Peer,
+        /// The client identifier it claimed, when it came that far.
+        client_id: Option<&'a str>,
+        /// What was wrong.
+        cause: &'a str,
+    },
+    /// A session began.
+    Connected {
+        /// Who.
+        identity: &'a Arc<I>,
+        /// Where from.
+        peer: &'a Peer,
+    },
+    /// The connection of a session ended.
+    Disconnected {
+        /// Who.
+        identity: &'a Arc<I>,
+        /// Where from.
+        peer: &'a Peer,
+        /// Whether the client said goodbye.
+        clean: bool,
+        /// Whether another connection of the same client took its place: the client is not gone.
+        taken_over: bool,
+        /// In words.
+        cause: &'a str,
+    },
+    /// An identity reached for a topic it may not use.
+    Denied {
+        /// Who.
+        identity: &'a Arc<I>,
+        /// For what.
+        action: Action,
+        /// The topic name or filter.
+        topic: &'a str,
+    },
+}
+
+/// The program the broker serves.
+pub trait Host: Send + Sync + 'static {
+    /// Who a connection is, once authenticated. It carries everything [`Host::authorize`] needs.
+    type Identity: Send + Sync + 'static;
+
+    /// Decides who a client is. Called once per connection, before anything is allocated for it.
+    fn authenticate(&self, connecting: Connecting<'_>) -> impl Future<Output = Result<Self::Identity, Refusal>> + Send;
+
+    /// Decides whether an identity may use a topic. Called for every publish: it must be quick.
+    fn authorize(&self, identity: &Self::Identity, action: Action, topic: &str) -> bool;
+
+    /// Takes a message into safety. The receipt, present for QoS 1 and 2, is resolved once the message is stored;
+    /// the acknowledgement leaves then and not before. May wait for room in the host's queue: the connection is
+    /// not read meanwhile.
+    fn accept(
+        &self,
+        identity: &Arc<Self::Identity>,
+        message: Message,
+        receipt: Option<Receipt>,
+    ) -> impl Future<Output = ()> + Send;
+
+    /// Hears of presence and of incidents. Must not block.
+    fn observe(&self, event: Event<'_, Self::Identity>);
+}
+
+/// Why a live connection is closed by this side.
+pub(crate) fn reason_text(reason: DisconnectReasonCode) -> &'static str {
+    match reason {
+        DisconnectReasonCode::SessionTakenOver => "taken over by a new connection of the same client",
+        DisconnectReasonCode::ServerShuttingDown => "the broker is shutting down",
+        DisconnectReasonCode::AdministrativeAction => "closed by an administrator",
+        DisconnectReasonCode::NotAuthorized => "no longer authorized",
+        DisconnectReasonCode::QuotaExceeded => "the client reads too slowly",
+        DisconnectReasonCode::KeepAliveTimeout => "keep-alive timeout",
+        _ => "closed by the broker",
+    }
+}

@@ -1,0 +1,62 @@
+//! What outlives a connection: subscriptions, messages in flight, messages waiting.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use tesaiot_mqtt::Message;
+use tesaiot_mqtt::inbound::Inbound;
+use tesaiot_mqtt::outbound::Outbound;
+use tesaiot_mqtt::packet::SubscriptionOptions;
+
+use crate::config::Config;
+use crate::mailbox::{Delivery, Mailbox};
+
+/// A received message whose acknowledgement is held.
+#[derive(Debug)]
+pub(crate) struct HeldMessage {
+    pub(crate) message: Message,
+    /// Topic and payload in short, in sessions that may be resumed.
+    pub(crate) fingerprint: Option<u64>,
+}
+
+/// The part of a session that only its connection touches.
+#[derive(Debug)]
+pub(crate) struct SessionState {
+    pub(crate) inbound: Inbound<HeldMessage>,
+    pub(crate) outbound: Outbound<Delivery>,
+    pub(crate) subscriptions: HashMap<String, SubscriptionOptions>,
+    /// How long the session lives without a connection.
+    pub(crate) expiry: Duration,
+    /// Whether an earlier connection left this state to be resumed.
+    pub(crate) resumable: bool,
+}
+
+/// One client's session.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) client_id: Arc<str>,
+    pub(crate) mailbox: Arc<Mailbox>,
+    /// Held by the connection for as long as it lives: a take-over waits here until the one before has let go.
+    pub(crate) state: Arc<tokio::sync::Mutex<SessionState>>,
+    /// Counts connections: the highest is the one that may live.
+    pub(crate) generation: AtomicU64,
+}
+
+impl Session {
+    pub(crate) fn new(client_id: Arc<str>, config: &Config) -> Self {
+        Self {
+            client_id,
+            mailbox: Arc::new(Mailbox::new(config.max_queued, config.max_queued_bytes)),
+            state: Arc::new(tokio::sync::Mutex::new(SessionState {
+                inbound: Inbound::new(config.receive_maximum),
+                outbound: Outbound::new(config.max_in_flight),
+                subscriptions: HashMap::new(),
+                expiry: Duration::ZERO,
+                resumable: false,
+            })),
+            generation: AtomicU64::new(0),
+        }
+    }
+}
