@@ -1,0 +1,273 @@
+//! Certificates of devices: which one is current, which are still let in, which are revoked.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, Row, params};
+use tesaiot_contract::DeviceId;
+
+use super::credentials::find_device;
+use super::devices::device_id;
+use super::{Failure, Registry};
+use crate::error::StoreError;
+use crate::time::{from_nanoseconds, to_nanoseconds};
+
+/// A certificate that was issued to a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// The device: the subject's common name.
+    pub device: DeviceId,
+    /// The serial number in hexadecimal. Kept and compared in lower case, without leading zeros.
+    pub serial: String,
+    /// Valid from.
+    pub not_before: Timestamp,
+    /// Valid until.
+    pub not_after: Timestamp,
+    /// SHA-256 of the certificate, in hexadecimal.
+    pub fingerprint: String,
+    /// When it was issued.
+    pub issued_at: Timestamp,
+}
+
+/// A recorded certificate and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateState {
+    /// The certificate.
+    pub certificate: Certificate,
+    /// When a newer one replaced it for good.
+    pub retired_at: Option<Timestamp>,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+    /// Why it was revoked.
+    pub revocation_reason: Option<String>,
+}
+
+/// The answer to a device that presented a certificate. Only `Current` and `Previous` are let
+/// in. The dates are the TLS layer's to check; here they decide only about `Previous`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CertificateStatus {
+    /// The newest certificate of the device.
+    Current,
+    /// The one before the newest, still within its dates: a renewal may be under way.
+    Previous,
+    /// Revoked.
+    Revoked,
+    /// Replaced for good by a newer one.
+    Superseded,
+    /// Never issued to this device.
+    Unknown,
+    /// The device is disabled.
+    DeviceDisabled,
+    /// No device of this id.
+    NoSuchDevice,
+}
+
+impl CertificateStatus {
+    /// Whether a device with this answer may connect.
+    pub fn is_accepted(self) -> bool {
+        matches!(self, Self::Current | Self::Previous)
+    }
+
+    /// A stable word for the audit log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Current => "current",
+            Self::Previous => "previous",
+            Self::Revoked => "certificate_revoked",
+            Self::Superseded => "certificate_superseded",
+            Self::Unknown => "certificate_unknown",
+            Self::DeviceDisabled => "device_disabled",
+            Self::NoSuchDevice => "no_such_device",
+        }
+    }
+}
+
+const COLUMNS: &str = "device, serial, not_before, not_after, fingerprint, issued_at, \
+                       retired_at, revoked_at, revocation_reason";
+
+fn from_row(row: &Row<'_>) -> rusqlite::Result<CertificateState> {
+    Ok(CertificateState {
+        certificate: Certificate {
+            device: device_id(row, 0)?,
+            serial: row.get(1)?,
+            not_before: from_nanoseconds(row.get(2)?),
+            not_after: from_nanoseconds(row.get(3)?),
+            fingerprint: row.get(4)?,
+            issued_at: from_nanoseconds(row.get(5)?),
+        },
+        retired_at: row.get::<_, Option<i64>>(6)?.map(from_nanoseconds),
+        revoked_at: row.get::<_, Option<i64>>(7)?.map(from_nanoseconds),
+        revocation_reason: row.get(8)?,
+    })
+}
+
+/// Tools print serials in either case, with colons and with leading zeros; these are one number.
+fn normalised(serial: &str) -> String {
+    let digits: String =
+        serial.chars().filter(|character| *character != ':').map(|character| character.to_ascii_lowercase()).collect();
+    match digits.trim_start_matches('0') {
+        "" => "0".to_owned(),
+        rest => rest.to_owned(),
+    }
+}
+
+impl Registry {
+    /// Records a certificate that was issued. It becomes the device's current one; the one
+    /// before it stays valid until its end or [`Registry::retire_previous_certificates`], and
+    /// older ones are superseded.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] without such a device, [`StoreError::AlreadyExists`] for a
+    /// serial that is recorded already, [`StoreError::Invalid`] for one that is not hexadecimal.
+    pub fn record_certificate(&self, certificate: &Certificate) -> Result<(), StoreError> {
+        let serial = normalised(&certificate.serial);
+        if !serial.chars().all(|character| character.is_ascii_hexdigit()) {
+            return Err(StoreError::Invalid { what: "a serial number", reason: "must be hexadecimal" });
+        }
+        self.write(|transaction| {
+            if find_device(transaction, &certificate.device)?.is_none() {
+                return Err(Failure::not_found("device", &certificate.device));
+            }
+            transaction
+                .prepare_cached(
+                    "INSERT INTO certificate
+                     (device, serial, not_before, not_after, fingerprint, issued_at)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                )?
+                .execute(params![
+                    certificate.device.as_str(),
+                    serial,
+                    to_nanoseconds(certificate.not_before),
+                    to_nanoseconds(certificate.not_after),
+                    certificate.fingerprint,
+                    to_nanoseconds(certificate.issued_at),
+                ])
+                .map_err(|error| Failure::from(error).or_exists("certificate", &serial))?;
+            Ok(())
+        })
+    }
+
+    /// What the registry says of a serial number that a device presented.
+    pub fn check_certificate(
+        &self,
+        device: &DeviceId,
+        serial: &str,
+        now: Timestamp,
+    ) -> Result<CertificateStatus, StoreError> {
+        let serial = normalised(serial);
+        self.read(|connection| Ok(check(connection, device, &serial, now)?))
+    }
+
+    /// Revokes a certificate, now. Revoking it again keeps the first time and reason. Sessions
+    /// that are open are the caller's to close.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    pub fn revoke_certificate(&self, serial: &str, reason: &str, now: Timestamp) -> Result<DeviceId, StoreError> {
+        let serial = normalised(serial);
+        self.write(|transaction| {
+            let mut statement = transaction.prepare_cached(
+                "UPDATE certificate SET revoked_at = coalesce(revoked_at, ?2),
+                     revocation_reason = coalesce(revocation_reason, ?3)
+                 WHERE serial = ?1 RETURNING device",
+            )?;
+            let mut rows = statement.query(params![serial, to_nanoseconds(now), reason])?;
+            let Some(row) = rows.next()? else {
+                return Err(Failure::not_found("certificate", &serial));
+            };
+            let device = device_id(row, 0)?;
+            // The statement must run to its end for the change to be made.
+            while rows.next()?.is_some() {}
+            Ok(device)
+        })
+    }
+
+    /// Ends the time in which a device may still use the certificate before its current one.
+    pub fn retire_previous_certificates(&self, device: &DeviceId, now: Timestamp) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            transaction
+                .prepare_cached(
+                    "UPDATE certificate SET retired_at = ?2
+                     WHERE device = ?1 AND retired_at IS NULL
+                       AND number < (SELECT max(number) FROM certificate WHERE device = ?1)",
+                )?
+                .execute(params![device.as_str(), to_nanoseconds(now)])?;
+            Ok(())
+        })
+    }
+
+    /// The certificates of a device, newest first.
+    pub fn certificates(&self, device: &DeviceId) -> Result<Vec<CertificateState>, StoreError> {
+        self.read(|connection| {
+            let mut statement = connection
+                .prepare_cached(&format!("SELECT {COLUMNS} FROM certificate WHERE device = ?1 ORDER BY number DESC"))?;
+            let rows = statement.query_map([device.as_str()], from_row)?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// Revoked certificates that would still be within their dates: the content of a revocation list.
+    pub fn revoked_certificates(&self, now: Timestamp) -> Result<Vec<CertificateState>, StoreError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM certificate
+                 WHERE revoked_at IS NOT NULL AND not_after >= ?1 ORDER BY number"
+            ))?;
+            let rows = statement.query_map([to_nanoseconds(now)], from_row)?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+}
+
+fn check(
+    connection: &Connection,
+    device: &DeviceId,
+    serial: &str,
+    now: Timestamp,
+) -> rusqlite::Result<CertificateStatus> {
+    let found = find_device(connection, device)?;
+    let mut statement = connection.prepare_cached(
+        "SELECT serial, not_after, retired_at, revoked_at FROM certificate
+         WHERE device = ?1 ORDER BY number DESC",
+    )?;
+    let mut rows = statement.query([device.as_str()])?;
+    // A revoked certificate says so even when its device is gone or disabled. The age of the
+    // presented one counts all newer ones, revoked or not: revoking the current certificate
+    // must not bring an old one back.
+    let mut age = 0;
+    let status = loop {
+        let Some(row) = rows.next()? else {
+            break CertificateStatus::Unknown;
+        };
+        if row.get_ref(0)?.as_str()? != serial {
+            age += 1;
+            continue;
+        }
+        let not_after: i64 = row.get(1)?;
+        let is_retired = row.get::<_, Option<i64>>(2)?.is_some();
+        let is_revoked = row.get::<_, Option<i64>>(3)?.is_some();
+        break match age {
+            _ if is_revoked => CertificateStatus::Revoked,
+            0 => CertificateStatus::Current,
+            1 if !is_retired && to_nanoseconds(now) <= not_after => CertificateStatus::Previous,
+            _ => CertificateStatus::Superseded,
+        };
+    };
+    Ok(match (found, status) {
+        (_, CertificateStatus::Revoked) => CertificateStatus::Revoked,
+        (None, _) => CertificateStatus::NoSuchDevice,
+        (Some(device), _) if !device.enabled => CertificateStatus::DeviceDisabled,
+        (Some(_), status) => status,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::normalised;
+
+    #[test]
+    fn serials_of_every_spelling_are_one_number() {
+        for spelling in ["0A1b", "a1b", "0a:1B", "00000A1B"] {
+            assert_eq!(normalised(spelling), "a1b", "{spelling}");
+        }
+        assert_eq!(normalised("00"), "0");
+    }
+}

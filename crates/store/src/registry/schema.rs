@@ -1,0 +1,87 @@
+//! The tables of the registry, one step for each format.
+
+use crate::file::Migrations;
+
+/// The steps, oldest first. A released step is never edited: a change is a new step.
+pub(super) const MIGRATIONS: Migrations = &["
+    CREATE TABLE device (
+        id           TEXT    NOT NULL PRIMARY KEY,
+        name         TEXT    NOT NULL,
+        auth_mode    TEXT    NOT NULL CHECK (auth_mode IN ('mtls', 'server-tls')),
+        enabled      INTEGER NOT NULL CHECK (enabled IN (0, 1)),
+        created_at   INTEGER NOT NULL,
+        last_seen_at INTEGER,
+        last_address TEXT
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE credential (
+        number     INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+        device     TEXT    NOT NULL REFERENCES device (id) ON DELETE CASCADE,
+        kind       TEXT    NOT NULL CHECK (kind IN ('api-key', 'mqtt-password')),
+        salt       BLOB    NOT NULL,
+        hash       BLOB    NOT NULL,
+        lookup     BLOB,
+        created_at INTEGER NOT NULL,
+        revoked_at INTEGER
+    ) STRICT;
+    CREATE INDEX credential_of_device ON credential (device);
+    CREATE INDEX credential_by_lookup ON credential (lookup) WHERE lookup IS NOT NULL;
+
+    -- Without a reference to device: certificates outlive it, so that a removed device's
+    -- certificate stays known as revoked.
+    CREATE TABLE certificate (
+        number            INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+        serial            TEXT    NOT NULL UNIQUE,
+        device            TEXT    NOT NULL,
+        not_before        INTEGER NOT NULL,
+        not_after         INTEGER NOT NULL,
+        fingerprint       TEXT    NOT NULL,
+        issued_at         INTEGER NOT NULL,
+        retired_at        INTEGER,
+        revoked_at        INTEGER,
+        revocation_reason TEXT
+    ) STRICT;
+    CREATE INDEX certificate_of_device ON certificate (device, number);
+
+    CREATE TABLE user (
+        number      INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+        email       TEXT    NOT NULL COLLATE NOCASE UNIQUE,
+        name        TEXT    NOT NULL,
+        role        TEXT    NOT NULL CHECK (role IN ('admin', 'operator', 'viewer')),
+        salt        BLOB    NOT NULL,
+        hash        BLOB    NOT NULL,
+        memory      INTEGER NOT NULL,
+        passes      INTEGER NOT NULL,
+        lanes       INTEGER NOT NULL,
+        created_at  INTEGER NOT NULL
+    ) STRICT;
+
+    CREATE TABLE session (
+        hash       BLOB    NOT NULL PRIMARY KEY,
+        user       INTEGER NOT NULL REFERENCES user (number) ON DELETE CASCADE,
+        created_at INTEGER NOT NULL,
+        expires_at INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX session_of_user ON session (user);
+    CREATE INDEX session_by_expiry ON session (expires_at);
+
+    CREATE TABLE operator_token (
+        number     INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+        name       TEXT    NOT NULL,
+        role       TEXT    NOT NULL CHECK (role IN ('admin', 'operator', 'viewer')),
+        hash       BLOB    NOT NULL UNIQUE,
+        created_at INTEGER NOT NULL,
+        revoked_at INTEGER
+    ) STRICT;
+
+    CREATE TABLE audit (
+        number  INTEGER NOT NULL PRIMARY KEY,
+        at      INTEGER NOT NULL,
+        actor   TEXT    NOT NULL,
+        action  TEXT    NOT NULL,
+        subject TEXT    NOT NULL,
+        outcome TEXT    NOT NULL,
+        detail  TEXT    NOT NULL,
+        hash    BLOB    NOT NULL
+    ) STRICT;
+"];

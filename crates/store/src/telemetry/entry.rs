@@ -1,0 +1,69 @@
+//! What is appended, and what became of it.
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use tesaiot_contract::DeviceId;
+use tesaiot_contract::telemetry::Sample;
+
+/// One received message, or one sample of it.
+#[derive(Debug, Clone)]
+pub enum Entry {
+    /// A telemetry sample (the wire contract, section 4).
+    ///
+    /// A sample with an id whose boot is not empty is stored once, however often it is
+    /// appended. So every sample of one message needs an id of its own, or none.
+    Sample {
+        /// The device that sent it.
+        device: DeviceId,
+        /// The telemetry type: what follows `telemetry/` in the topic.
+        kind: Option<Box<str>>,
+        /// When the platform received it.
+        received_at: Timestamp,
+        /// Its metrics. A missing time means the receive time.
+        sample: Sample,
+    },
+    /// A message that is kept as it came: an event, a status, a response to a command.
+    Message {
+        /// The device that sent it.
+        device: DeviceId,
+        /// The full topic.
+        topic: Box<str>,
+        /// When the platform received it.
+        received_at: Timestamp,
+        /// The payload, byte for byte.
+        payload: Bytes,
+    },
+    /// A message that could not be understood, kept with the reason.
+    DeadLetter {
+        /// The device that sent it, when it is known.
+        device: Option<DeviceId>,
+        /// The full topic.
+        topic: Box<str>,
+        /// When the platform received it.
+        received_at: Timestamp,
+        /// The payload, byte for byte.
+        payload: Bytes,
+        /// A stable word for the reason, such as `not_json`.
+        code: Box<str>,
+        /// The reason for a person. It does not quote the payload.
+        reason: Box<str>,
+    },
+}
+
+/// What became of one entry of an append. Both mean: it is on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// Stored by this append.
+    Stored,
+    /// A sample with the same device, boot and sequence number is stored already; nothing was added.
+    Duplicate,
+}
+
+/// The result of one durable append.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Appended {
+    /// One for each entry, in their order.
+    pub outcomes: Vec<Outcome>,
+    /// Metric values stored by this append.
+    pub values: u64,
+}

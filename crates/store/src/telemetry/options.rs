@@ -1,0 +1,45 @@
+//! The bounds of the telemetry store.
+
+use std::time::Duration;
+
+/// Bounds of memory, of work and of what is kept. The defaults suit one small machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Samples of one device that are sealed into a chunk together.
+    pub chunk_samples: usize,
+    /// A head older than this is sealed however few samples it has.
+    pub head_age: Duration,
+    /// Above this many bytes of open points, over all devices, the largest heads are sealed.
+    pub head_bytes: usize,
+    /// Above this many bytes in the tail, the devices that keep it from being trimmed are sealed.
+    pub tail_bytes: u64,
+    /// Chunks that one call of `maintain` writes when nothing is over its bound.
+    pub seals_per_call: usize,
+    /// The compression level of pco, 0 to 12.
+    pub compression_level: usize,
+    /// Connections for readers; more readers wait for one of these.
+    pub readers: usize,
+    /// Dead letters kept; beyond it the oldest are dropped, and counted.
+    pub dead_letters: u64,
+    /// Bytes of dead-letter payloads kept; beyond it the oldest are dropped, and counted.
+    pub dead_letter_bytes: u64,
+    /// Size of the write-ahead log, in bytes, from which `maintain` moves it into the database.
+    pub write_ahead_log_bytes: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            chunk_samples: 720,
+            head_age: Duration::from_secs(3600),
+            head_bytes: 64 << 20,
+            tail_bytes: 64 << 20,
+            seals_per_call: 4,
+            compression_level: 6,
+            readers: 4,
+            dead_letters: 100_000,
+            dead_letter_bytes: 256 << 20,
+            write_ahead_log_bytes: 8 << 20,
+        }
+    }
+}
