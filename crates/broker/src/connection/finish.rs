@@ -75,7 +75,13 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
         }
         let taken_over = matches!(ended, Ended::ByBroker(DisconnectReasonCode::SessionTakenOver));
         let clean = matches!(ended, Ended::ByClient { .. });
-        self.shared.host.observe(Event::Disconnected { identity: &self.identity, clean, taken_over, cause: &cause });
+        self.shared.host.observe(Event::Disconnected {
+            identity: &self.identity,
+            peer: &self.peer,
+            clean,
+            taken_over,
+            cause: &cause,
+        });
         self.shared.sessions.detach(&self.session, self.state, self.generation, &self.shared.router);
     }
 
