@@ -66,8 +66,8 @@ pub enum Event<'a, I> {
     HandshakeFailed {
         /// Where from.
         peer: &'a Peer,
-        /// The failure; a rustls error is the inner error.
-        error: &'a std::io::Error,
+        /// Who refused what.
+        error: &'a tesaiot_tls::HandshakeError,
     },
     /// A connection ended before a session began: garbage, silence, or a refusal.
     Refused {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_rustls::TlsAcceptor;
+use tokio::time::Instant;
 
 use crate::counters::increment;
 use crate::host::{Event, Host, Peer};
@@ -75,13 +75,13 @@ async fn establish<H: Host>(
         drop(permit);
         return connection::serve(shared, stream, peer).await;
     };
-    let handshake = TlsAcceptor::from(tls).accept(stream);
+    let deadline = Instant::now() + shared.config.handshake_timeout;
     let handshake = tokio::select! {
         () = shared.draining.cancelled() => return,
-        handshake = tokio::time::timeout(shared.config.handshake_timeout, handshake) => handshake,
+        handshake = tesaiot_tls::accept(&tls, stream, deadline) => handshake,
     };
     drop(permit);
-    match handshake.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+    match handshake {
         Ok(stream) => {
             if let Some(certificates) = stream.get_ref().1.peer_certificates() {
                 peer.certificates = certificates.iter().map(|certificate| certificate.clone().into_owned()).collect();
