@@ -86,7 +86,10 @@ pub enum Diagnosis {
     /// The host to connect to is neither a DNS name nor an IP address.
     InvalidHost,
     /// The peer speaks TLS and broke its rules.
-    Misbehaved,
+    Misbehaved {
+        /// How far it had come
+        step: Step,
+    },
     /// The peer closed the connection without saying why.
     ConnectionClosed {
         /// How far it had come
@@ -98,7 +101,12 @@ pub enum Diagnosis {
         step: Step,
     },
     /// The operating system reported an error.
-    Io(io::ErrorKind),
+    Io {
+        /// Which
+        kind: io::ErrorKind,
+        /// How far it had come
+        step: Step,
+    },
     /// Something on our own side failed: the random number generator, the clock.
     Internal,
 }
@@ -108,7 +116,7 @@ impl Diagnosis {
     pub fn side(&self) -> Side {
         match self {
             Self::PeerRefused(_) => Side::Peer,
-            Self::ConnectionClosed { .. } | Self::TimedOut { .. } | Self::Io(_) => Side::Network,
+            Self::ConnectionClosed { .. } | Self::TimedOut { .. } | Self::Io { .. } => Side::Network,
             _ => Side::Local,
         }
     }
@@ -119,8 +127,16 @@ impl Diagnosis {
             Self::ServerCertificate(..) | Self::NoServerIdentity => Step::ServerCertificate,
             Self::ClientCertificate(..) => Step::ClientCertificate,
             Self::PeerRefused(refusal) => refusal.step(),
-            Self::ConnectionClosed { step } | Self::TimedOut { step } => *step,
-            _ => Step::Hello,
+            Self::Misbehaved { step }
+            | Self::ConnectionClosed { step }
+            | Self::TimedOut { step }
+            | Self::Io { step, .. } => *step,
+            Self::NotTls
+            | Self::ProtocolVersion
+            | Self::NothingInCommon(_)
+            | Self::ApplicationProtocol
+            | Self::InvalidHost
+            | Self::Internal => Step::Hello,
         }
     }
 
@@ -130,7 +146,7 @@ impl Diagnosis {
             self,
             Self::ConnectionClosed { .. }
                 | Self::TimedOut { .. }
-                | Self::Io(_)
+                | Self::Io { .. }
                 | Self::NoServerIdentity
                 | Self::Internal
                 | Self::PeerRefused(Refusal::InternalError)
@@ -166,12 +182,12 @@ impl fmt::Display for Diagnosis {
             Self::ApplicationProtocol => formatter.write_str("the client offers no application protocol served here"),
             Self::NoServerIdentity => formatter.write_str("this server has no certificate to show yet"),
             Self::InvalidHost => formatter.write_str("the host is neither a DNS name nor an IP address"),
-            Self::Misbehaved => formatter.write_str("the peer broke the rules of TLS"),
+            Self::Misbehaved { step } => write!(formatter, "the peer broke the rules of TLS (step: {step})"),
             Self::ConnectionClosed { step } => {
                 write!(formatter, "the peer closed the connection (step: {step})")
             }
             Self::TimedOut { step } => write!(formatter, "the peer did not answer in time (step: {step})"),
-            Self::Io(kind) => write!(formatter, "the connection failed: {kind}"),
+            Self::Io { kind, step } => write!(formatter, "the connection failed: {kind} (step: {step})"),
             Self::Internal => formatter.write_str("TLS failed on this side"),
         }
     }
@@ -212,7 +228,7 @@ pub(crate) fn of_handshake(error: &io::Error, role: Role, step: Step, seen: &Obs
         | io::ErrorKind::ConnectionAborted
         | io::ErrorKind::BrokenPipe => Diagnosis::ConnectionClosed { step },
         io::ErrorKind::TimedOut => Diagnosis::TimedOut { step },
-        kind => Diagnosis::Io(kind),
+        kind => Diagnosis::Io { kind, step },
     }
 }
 
@@ -258,7 +274,7 @@ fn of_rustls(error: &rustls::Error, role: Role, step: Step, seen: &Observed) -> 
         | Error::InappropriateHandshakeMessage { .. }
         | Error::PeerMisbehaved(_)
         | Error::PeerSentOversizedRecord
-        | Error::DecryptError => Diagnosis::Misbehaved,
+        | Error::DecryptError => Diagnosis::Misbehaved { step },
         _ => Diagnosis::Internal,
     }
 }

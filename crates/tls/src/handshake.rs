@@ -59,6 +59,19 @@ pub async fn accept<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    // On the heap: a task is as large as its largest step for all of its life, and a handshake is
+    // 11 KB of it, as much as the whole connection afterwards.
+    Box::pin(run_accept(config, stream, deadline)).await
+}
+
+async fn run_accept<S>(
+    config: &Arc<ServerConfig>,
+    stream: S,
+    deadline: Instant,
+) -> Result<ServerStream<S>, HandshakeError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let mut acceptor = LazyConfigAcceptor::new(Acceptor::default(), stream);
     let start = match timeout_at(deadline, &mut acceptor).await {
         Ok(Ok(start)) => start,
@@ -69,8 +82,13 @@ where
         }
         Err(_) => return Err(timed_out(Role::Server, Step::Hello)),
     };
-    let handshake = start.into_stream(Arc::clone(config)).into_fallible();
-    let (outcome, seen) = observed(timeout_at(deadline, handshake)).await;
+    // The hello is answered when the handshake is made, not when it is first polled: that has to
+    // happen under observation too.
+    let handshake = async {
+        let rest = start.into_stream(Arc::clone(config)).into_fallible();
+        timeout_at(deadline, rest).await
+    };
+    let (outcome, seen) = observed(handshake).await;
     let step = match seen.certificate {
         Some(_) => Step::ClientCertificate,
         None => Step::ServerCertificate,
@@ -96,6 +114,18 @@ where
 /// # Errors
 /// [`HandshakeError`] with the [`Diagnosis`].
 pub async fn connect<S>(
+    config: &Arc<ClientConfig>,
+    host: &str,
+    stream: S,
+    deadline: Instant,
+) -> Result<ClientStream<S>, HandshakeError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    Box::pin(run_connect(config, host, stream, deadline)).await
+}
+
+async fn run_connect<S>(
     config: &Arc<ClientConfig>,
     host: &str,
     stream: S,

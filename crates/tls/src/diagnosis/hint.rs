@@ -17,7 +17,7 @@ impl Diagnosis {
             Self::ApplicationProtocol => "check the port: the client wants another application protocol",
             Self::NoServerIdentity => "wait until the server's certificate is issued, then connect again",
             Self::InvalidHost => "give a host name or an IP address, without a scheme or a port",
-            Self::Misbehaved => "the data was damaged on the way, or the peer's TLS library is faulty",
+            Self::Misbehaved { .. } => "the data was damaged on the way, or the peer's TLS library is faulty",
             Self::ConnectionClosed { step: Step::Hello } => {
                 "check host and port: the port may not speak TLS, or a firewall may close it"
             }
@@ -31,7 +31,7 @@ impl Diagnosis {
             Self::TimedOut { .. } => {
                 "check host, port and network: something accepts connections and does not answer TLS"
             }
-            Self::Io(_) => "check the network between both ends",
+            Self::Io { .. } => "check the network between both ends",
             Self::Internal => "check this machine's clock and its source of random numbers",
         }
     }

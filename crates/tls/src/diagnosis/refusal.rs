@@ -40,7 +40,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The step at which a peer sends it.
+    /// The step at which a peer normally sends it.
     pub fn step(self) -> Step {
         match self {
             Self::ClientCertificateRequired
