@@ -13,7 +13,7 @@ pub mod telemetry;
 pub mod topic;
 
 pub use device_id::{DeviceId, InvalidDeviceId};
-//pub use endpoints::Endpoints;
+pub use endpoints::Endpoints;
 pub use secret::Secret;
 pub use telemetry::{MessageId, Metric, Sample, Value};
-//pub use topic::{DeviceTopic, TelemetryType, TopicKind};
+pub use topic::{DeviceTopic, TelemetryType, TopicKind};

@@ -1,6 +1,22 @@
-//! Samples.
+//! Samples, and the payload that carries them (the wire contract, section 4).
+//!
+//! [`parse`] reads every accepted form: one object with a `data` object, the flat form, a batch, a bare value. It is on
+//! the acknowledgement path of every message, so it reads the JSON once, straight into the samples.
+//! [`Sample::to_json`] prints the first of the forms, which is what our own clients send; it reads back as the same
+//! sample.
+
+mod error;
+mod flatten;
+mod json;
+mod limits;
+mod parse;
+mod time;
 
 use jiff::Timestamp;
+
+pub use error::PayloadError;
+pub use limits::Limits;
+pub use parse::parse;
 
 /// One metric's value.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,6 +29,18 @@ pub enum Value {
     Bool(bool),
     /// Text.
     Text(Box<str>),
+}
+
+impl Value {
+    /// The value as a number, true being 1; `None` for text. Integers beyond 2⁵³ are rounded.
+    pub fn number(&self) -> Option<f64> {
+        match self {
+            Self::Float(number) => Some(*number),
+            Self::Integer(number) => Some(*number as f64),
+            Self::Bool(truth) => Some(f64::from(u8::from(*truth))),
+            Self::Text(_) => None,
+        }
+    }
 }
 
 /// One named reading.
