@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
 
 use crate::error::ConfigError;
@@ -28,6 +29,11 @@ impl ClientIdentity {
         let leaf =
             certified.end_entity_cert().map_err(|_| ConfigError::NoCertificate { what: "the client certificate" })?;
         Ok(Self { summary: Arc::new(CertificateSummary::from_der(leaf)?), certified: Arc::new(certified) })
+    }
+
+    /// The chain that is sent: the leaf first.
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.certified.cert
     }
 
     /// What the leaf says.

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use rustls::pki_types::CertificateDer;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio::sync::watch;
@@ -34,6 +35,11 @@ impl ServerIdentity {
         let leaf =
             certified.end_entity_cert().map_err(|_| ConfigError::NoCertificate { what: "the server certificate" })?;
         Ok(Self { summary: Arc::new(CertificateSummary::from_der(leaf)?), certified: Arc::new(certified) })
+    }
+
+    /// The chain that is sent: the leaf first.
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.certified.cert
     }
 
     /// What the leaf says.

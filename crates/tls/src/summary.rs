@@ -13,7 +13,7 @@ use crate::error::ConfigError;
 
 /// A peer writes these; only so much of it is worth a line in a log.
 const MAX_NAME_CHARACTERS: usize = 256;
-const MAX_NAMES: usize = 64;
+const MAX_NAMES: usize = 128;
 
 /// The parts of an X.509 certificate that people and the identity layer ask about.
 ///
@@ -33,9 +33,9 @@ pub struct CertificateSummary {
     pub not_before: Timestamp,
     /// Last moment of validity
     pub not_after: Timestamp,
-    /// DNS names of the subject alternative name, for people: the first 64, as `subject`
+    /// DNS names of the subject alternative name, for people: the first 128, as `subject`
     pub dns_names: Vec<String>,
-    /// IP addresses of the subject alternative name, the first 64
+    /// IP addresses of the subject alternative name, the first 128
     pub ip_addresses: Vec<IpAddr>,
     /// Whether the basic constraints say that this is an authority
     pub is_ca: bool,

@@ -92,6 +92,7 @@ async fn a_good_certificate_is_seen_by_the_server() {
             converse(&mut accepted, &mut connected).await.unwrap();
             let seen = peer_summary(accepted.get_ref().1.peer_certificates()).unwrap();
             assert_eq!(seen.as_ref(), Some(identity.summary()));
+            assert_eq!(accepted.get_ref().1.peer_certificates(), Some(identity.chain()));
             assert_eq!(seen.unwrap().subject_common_name.as_deref(), Some("bed-17"));
         }
     }
