@@ -1,5 +1,7 @@
 //! The credential bundle as other programs see it: the golden directories, the modes, and what is left alone.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests are not recognised as tests")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
