@@ -82,14 +82,6 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
-    /// Points could not be compressed into a chunk; they stay readable and durable in the tail.
-    #[error("cannot compress a chunk of device {device}: {reason}")]
-    Compress {
-        /// The device.
-        device: String,
-        /// What the compressor said.
-        reason: String,
-    },
     /// Something of this name is there already.
     #[error("{what} {name} exists already")]
     AlreadyExists {

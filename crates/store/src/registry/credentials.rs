@@ -189,11 +189,13 @@ impl Registry {
             if candidates.is_empty() {
                 std::hint::black_box(salted_hash(&[0; 16], secret));
             }
-            let fitting = candidates
-                .iter()
-                .filter(|(_, salt, hash)| equal(&salted_hash(salt, secret), hash))
-                .map(|(number, ..)| CredentialId(*number))
-                .last();
+            // Every candidate is compared: which one fits must not show in the time it takes.
+            let mut fitting = None;
+            for (number, salt, hash) in &candidates {
+                if equal(&salted_hash(salt, secret), hash) {
+                    fitting = Some(CredentialId(*number));
+                }
+            }
             Ok(match (found, fitting) {
                 (None, _) => DeviceAuthentication::Refused(Refusal::NoSuchDevice),
                 (Some(_), None) if candidates.is_empty() => DeviceAuthentication::Refused(Refusal::NoCredential),

@@ -1,0 +1,165 @@
+//! Reading a chunk: the checksum of everything first, then only the columns that are asked for.
+
+use std::sync::Arc;
+
+use super::super::codec::{Malformed, Reader};
+use super::super::head::{Column, Rows, Values, Words};
+use super::super::numbers::{Plain, decode, decode_bits};
+use super::{BOOL, DEVICE_TIME, FIXED_SECTIONS, FLOAT, INTEGER, KINDS, RECEIVED, Statistics, TIMES, VERSION};
+
+/// A chunk can have no more rows than this: far above what is ever sealed together, and it bounds
+/// what a damaged blob with a lucky checksum could make us reserve.
+const MAXIMUM_ROWS: usize = 1 << 22;
+
+/// A chunk whose checksum is right and whose header is read.
+pub(in crate::telemetry) struct Chunk<'a> {
+    rows: usize,
+    kinds: Vec<Arc<str>>,
+    columns: Vec<Header<'a>>,
+    sections: Vec<&'a [u8]>,
+}
+
+struct Header<'a> {
+    name: &'a str,
+    unit: Option<&'a str>,
+    type_byte: u8,
+    count: usize,
+    statistics: Statistics,
+}
+
+impl<'a> Chunk<'a> {
+    pub(in crate::telemetry) fn open(blob: &'a [u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::open(blob, VERSION)?;
+        let rows = reader.length()?;
+        if rows == 0 || rows > MAXIMUM_ROWS {
+            return Err(Malformed("a chunk has an impossible number of rows"));
+        }
+        let mut kinds = Vec::new();
+        for _ in 0..reader.count()? {
+            kinds.push(Arc::from(reader.text()?));
+        }
+        let mut columns = Vec::new();
+        for _ in 0..reader.count()? {
+            columns.push(Header::read(&mut reader, rows)?);
+        }
+        let mut lengths = Vec::new();
+        for _ in 0..FIXED_SECTIONS + 2 * columns.len() {
+            lengths.push(reader.length()?);
+        }
+        let sections = lengths.into_iter().map(|length| reader.raw(length)).collect::<Result<Vec<_>, _>>()?;
+        if !reader.is_empty() {
+            return Err(Malformed("bytes follow the last section"));
+        }
+        Ok(Self { rows, kinds, columns, sections })
+    }
+
+    /// How many samples it has.
+    pub(in crate::telemetry) fn len(&self) -> usize {
+        self.rows
+    }
+
+    /// Times, receive times and kinds.
+    pub(in crate::telemetry) fn rows(&self) -> Result<Rows, Malformed> {
+        let times: Vec<i64> = decode(self.section(TIMES)?, self.rows)?;
+        if !times.is_sorted() {
+            return Err(Malformed("the times of a chunk are not in order"));
+        }
+        let mut received: Vec<i64> = decode(self.section(RECEIVED)?, self.rows)?;
+        for (received, time) in received.iter_mut().zip(&times) {
+            *received = received.wrapping_add(*time);
+        }
+        let kinds = match self.section(KINDS)? {
+            [] => vec![0; self.rows],
+            bytes => decode(bytes, self.rows)?,
+        };
+        Ok(Rows { times, received, device_time: self.bits_or_all(DEVICE_TIME)?, kinds, kind_names: self.kinds.clone() })
+    }
+
+    /// The columns of one metric, or all, decoded.
+    pub(in crate::telemetry) fn columns(&self, metric: Option<&str>) -> Result<Vec<Column>, Malformed> {
+        self.columns
+            .iter()
+            .enumerate()
+            .filter(|(_, header)| metric.is_none_or(|metric| metric == header.name))
+            .map(|(place, header)| self.column(place, header))
+            .collect()
+    }
+
+    /// Decodes everything, and compares each column with its statistics.
+    pub(in crate::telemetry) fn verify(&self) -> Result<(), Malformed> {
+        self.rows()?;
+        for (place, header) in self.columns.iter().enumerate() {
+            let column = self.column(place, header)?;
+            // By their text: a sum that is not a number is as good as itself.
+            if format!("{:?}", Statistics::of(&column.values)) != format!("{:?}", header.statistics) {
+                return Err(Malformed("the statistics of a column do not fit its values"));
+            }
+        }
+        Ok(())
+    }
+
+    fn column(&self, place: usize, header: &Header<'_>) -> Result<Column, Malformed> {
+        let section = FIXED_SECTIONS + 2 * place;
+        let present = self.bits_or_all(section)?;
+        let rows: Vec<u32> =
+            (0..).zip(&present).filter(|(_, present)| **present).map(|(row, _): (u32, _)| row).collect();
+        if rows.len() != header.count {
+            return Err(Malformed("a column has another number of values than its mask"));
+        }
+        let bytes = self.section(section + 1)?;
+        Ok(Column {
+            name: Arc::from(header.name),
+            unit: header.unit.map(Arc::from),
+            rows,
+            values: values(bytes, header)?,
+        })
+    }
+
+    fn section(&self, section: usize) -> Result<&'a [u8], Malformed> {
+        self.sections.get(section).copied().ok_or(Malformed("a section is missing"))
+    }
+
+    fn bits_or_all(&self, section: usize) -> Result<Vec<bool>, Malformed> {
+        match self.section(section)? {
+            [] => Ok(vec![true; self.rows]),
+            bytes => decode_bits(bytes, self.rows),
+        }
+    }
+}
+
+impl<'a> Header<'a> {
+    fn read(reader: &mut Reader<'a>, rows: usize) -> Result<Self, Malformed> {
+        let name = reader.text()?;
+        let unit = reader.optional_text()?;
+        let type_byte = reader.byte()?;
+        let count = reader.length()?;
+        if count == 0 || count > rows {
+            return Err(Malformed("a column has an impossible number of values"));
+        }
+        let statistics = Statistics::read(type_byte, reader)?;
+        Ok(Self { name, unit, type_byte, count, statistics })
+    }
+}
+
+fn values(bytes: &[u8], header: &Header<'_>) -> Result<Values, Malformed> {
+    fn numbers<T: Plain>(bytes: &[u8], header: &Header<'_>) -> Result<Vec<T>, Malformed> {
+        decode(bytes, header.count)
+    }
+    Ok(match header.type_byte {
+        FLOAT => Values::Float(numbers(bytes, header)?),
+        INTEGER => Values::Integer(numbers(bytes, header)?),
+        BOOL => Values::Bool(decode_bits(bytes, header.count)?),
+        _ => {
+            let mut reader = Reader::body(bytes);
+            let mut words = Vec::new();
+            for _ in 0..reader.count()? {
+                words.push(Arc::from(reader.text()?));
+            }
+            let indexes: Vec<u32> = numbers(reader.rest(), header)?;
+            if indexes.iter().any(|index| *index as usize >= words.len()) {
+                return Err(Malformed("a text is missing"));
+            }
+            Values::Text(Words::from_parts(indexes, words))
+        }
+    })
+}

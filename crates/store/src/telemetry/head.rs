@@ -1,0 +1,248 @@
+//! The open points of one device, column by column: durable in the tail, not sealed yet.
+//!
+//! A column is one metric of one type and one unit, so a metric that changes either goes on in
+//! another column and every value is kept exactly. Columns are joined again when they are read.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tesaiot_contract::telemetry::{Metric, Sample, Value};
+
+use crate::time::to_nanoseconds;
+
+/// Estimated memory of a column besides its values and name.
+const COLUMN_BYTES: usize = 256;
+/// Estimated memory of a new text besides its bytes.
+const WORD_BYTES: usize = 80;
+
+/// The open points of one device. Rows are samples, in the order of their arrival.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) rows: Rows,
+    pub(super) columns: Vec<Column>,
+    /// The columns of each metric name.
+    by_name: HashMap<Arc<str>, Vec<u32>>,
+    /// The tail position of the oldest row.
+    pub(super) oldest: i64,
+    /// When the oldest row arrived. Not a time of day: clocks jump.
+    pub(super) since: Instant,
+    /// Metric values in all columns.
+    pub(super) values: u64,
+    /// Estimated memory.
+    pub(super) bytes: usize,
+}
+
+/// What each sample has besides its metrics.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    /// The device's time, or the receive time when it gave none; nanoseconds.
+    pub(super) times: Vec<i64>,
+    /// Nanoseconds.
+    pub(super) received: Vec<i64>,
+    pub(super) device_time: Vec<bool>,
+    /// 0 for none, else the place in `kind_names` plus one.
+    pub(super) kinds: Vec<u32>,
+    pub(super) kind_names: Vec<Arc<str>>,
+}
+
+/// One metric of one type and unit.
+#[derive(Debug)]
+pub(super) struct Column {
+    pub(super) name: Arc<str>,
+    pub(super) unit: Option<Arc<str>>,
+    /// The rows that have a value, rising.
+    pub(super) rows: Vec<u32>,
+    pub(super) values: Values,
+}
+
+/// The values of a column.
+#[derive(Debug)]
+pub(super) enum Values {
+    Float(Vec<f64>),
+    Integer(Vec<i64>),
+    Bool(Vec<bool>),
+    Text(Words),
+}
+
+/// Texts, each different one once.
+#[derive(Debug, Default)]
+pub(super) struct Words {
+    pub(super) indexes: Vec<u32>,
+    pub(super) words: Vec<Arc<str>>,
+    by_word: HashMap<Arc<str>, u32>,
+}
+
+impl Head {
+    pub(super) fn new() -> Self {
+        Self {
+            rows: Rows::default(),
+            columns: Vec::new(),
+            by_name: HashMap::new(),
+            oldest: 0,
+            since: Instant::now(),
+            values: 0,
+            bytes: 0,
+        }
+    }
+
+    /// How many samples there are.
+    pub(super) fn len(&self) -> usize {
+        self.rows.times.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.times.is_empty()
+    }
+
+    /// Adds a sample that was committed at a tail position.
+    pub(super) fn push(&mut self, position: i64, kind: Option<&str>, received: i64, sample: &Sample) {
+        if self.is_empty() {
+            self.oldest = position;
+            self.since = Instant::now();
+        }
+        let row = u32::try_from(self.len()).expect("a head is sealed long before four thousand million samples");
+        self.bytes += self.rows.push(kind, received, sample);
+        for (place, metric) in sample.metrics.iter().enumerate() {
+            let column = self.column(place, row, metric);
+            let column = &mut self.columns[column];
+            column.rows.push(row);
+            self.bytes += 4 + column.values.push(&metric.value);
+            self.values += 1;
+        }
+    }
+
+    /// The column for a metric that stands at `place` in its sample, made when there is none.
+    /// A column has one value in a row: a name that comes twice in a sample gets a second one.
+    fn column(&mut self, place: usize, row: u32, metric: &Metric) -> usize {
+        // Devices send the same metrics in the same order: most often the place is the column.
+        if self.columns.get(place).is_some_and(|column| column.takes(row, metric)) {
+            return place;
+        }
+        let known = self.by_name.get(&*metric.name).map_or(&[][..], Vec::as_slice);
+        if let Some(&column) = known.iter().find(|column| self.columns[**column as usize].takes(row, metric)) {
+            return column as usize;
+        }
+        let name = match known.first() {
+            Some(&column) => Arc::clone(&self.columns[column as usize].name),
+            None => Arc::from(&*metric.name),
+        };
+        let column = self.columns.len();
+        let number = u32::try_from(column).expect("a head has no more columns than values");
+        self.by_name.entry(Arc::clone(&name)).or_default().push(number);
+        self.bytes += COLUMN_BYTES + name.len();
+        self.columns.push(Column {
+            name,
+            unit: metric.unit.as_deref().map(Arc::from),
+            rows: Vec::new(),
+            values: Values::of_type(&metric.value),
+        });
+        column
+    }
+}
+
+impl Rows {
+    /// Adds a row and returns the memory it takes.
+    fn push(&mut self, kind: Option<&str>, received: i64, sample: &Sample) -> usize {
+        let mut bytes = 8 + 8 + 1 + 4;
+        self.times.push(sample.time.map_or(received, to_nanoseconds));
+        self.received.push(received);
+        self.device_time.push(sample.time.is_some());
+        let kind = match kind {
+            None => 0,
+            Some(kind) => {
+                // A device has few kinds; the last one is the most likely.
+                let place = self.kind_names.iter().rposition(|known| **known == *kind).unwrap_or_else(|| {
+                    bytes += WORD_BYTES + kind.len();
+                    self.kind_names.push(Arc::from(kind));
+                    self.kind_names.len() - 1
+                });
+                u32::try_from(place).expect("a head has no more kinds than samples") + 1
+            }
+        };
+        self.kinds.push(kind);
+        bytes
+    }
+
+    /// The telemetry type of a row.
+    pub(super) fn kind(&self, row: usize) -> Option<&Arc<str>> {
+        let kind = *self.kinds.get(row)? as usize;
+        self.kind_names.get(kind.checked_sub(1)?)
+    }
+}
+
+impl Column {
+    fn takes(&self, row: u32, metric: &Metric) -> bool {
+        *self.name == *metric.name
+            && self.unit.as_deref() == metric.unit.as_deref()
+            && self.values.is_type_of(&metric.value)
+            && self.rows.last() != Some(&row)
+    }
+}
+
+impl Values {
+    fn of_type(value: &Value) -> Self {
+        match value {
+            Value::Float(_) => Self::Float(Vec::new()),
+            Value::Integer(_) => Self::Integer(Vec::new()),
+            Value::Bool(_) => Self::Bool(Vec::new()),
+            Value::Text(_) => Self::Text(Words::default()),
+        }
+    }
+
+    fn is_type_of(&self, value: &Value) -> bool {
+        matches!(
+            (self, value),
+            (Self::Float(_), Value::Float(_))
+                | (Self::Integer(_), Value::Integer(_))
+                | (Self::Bool(_), Value::Bool(_))
+                | (Self::Text(_), Value::Text(_))
+        )
+    }
+
+    /// Adds a value of this type and returns the memory it takes.
+    fn push(&mut self, value: &Value) -> usize {
+        match (self, value) {
+            (Self::Float(values), Value::Float(value)) => values.push(*value),
+            (Self::Integer(values), Value::Integer(value)) => values.push(*value),
+            (Self::Bool(values), Value::Bool(value)) => values.push(*value),
+            (Self::Text(words), Value::Text(value)) => return words.push(value),
+            _ => unreachable!("a column is found or made by the type of its value"),
+        }
+        8
+    }
+
+    /// The value at a place.
+    pub(super) fn get(&self, place: usize) -> Option<Value> {
+        Some(match self {
+            Self::Float(values) => Value::Float(*values.get(place)?),
+            Self::Integer(values) => Value::Integer(*values.get(place)?),
+            Self::Bool(values) => Value::Bool(*values.get(place)?),
+            Self::Text(words) => {
+                let index = *words.indexes.get(place)? as usize;
+                Value::Text((&**words.words.get(index)?).into())
+            }
+        })
+    }
+}
+
+impl Words {
+    fn push(&mut self, word: &str) -> usize {
+        if let Some(&index) = self.by_word.get(word) {
+            self.indexes.push(index);
+            return 4;
+        }
+        let index = u32::try_from(self.words.len()).expect("a head has no more texts than values");
+        let word: Arc<str> = Arc::from(word);
+        self.indexes.push(index);
+        self.words.push(Arc::clone(&word));
+        let bytes = 4 + WORD_BYTES + word.len();
+        self.by_word.insert(word, index);
+        bytes
+    }
+
+    /// Words as they come out of a chunk.
+    pub(super) fn from_parts(indexes: Vec<u32>, words: Vec<Arc<str>>) -> Self {
+        Self { indexes, words, by_word: HashMap::new() }
+    }
+}
