@@ -1,1 +1,31 @@
-//! The platform: ingest, identity, API; wires broker, store and certificate authority.
+//! The platform: one process that is certificate authority, MQTT broker, REST interface and time-series store.
+//!
+//! | Module | Is |
+//! |---|---|
+//! | [`app`] | the wiring diagram: every part, in the order data flows |
+//! | [`config`] | what an operator may choose, checked before anything opens |
+//! | [`ingest`] | from a received message to a durable commit, and only then to its acknowledgement |
+//! | `gate` | the broker's four seams: who is it, may it, keep this, it was here |
+//! | `incidents` | what was refused: named in the log once, counted, audited |
+//! | `presence` | when each device was last seen |
+//! | [`provisioning`] | devices and their credentials, from creation to revocation |
+//! | `api` | HTTPS: REST and the live feed |
+//! | `first_start` | what exists after the first start and not before |
+//! | [`data_dir`] | what is where on disk |
+
+mod api;
+pub mod app;
+pub mod config;
+pub mod data_dir;
+mod first_start;
+mod gate;
+mod incidents;
+pub mod ingest;
+mod presence;
+pub mod provisioning;
+
+pub use app::{Addresses, App, BuildError, Platform, RunError};
+pub use config::{Config, RootKey};
+pub use first_start::FirstStart;
+pub use ingest::Stored;
+pub use provisioning::ProvisioningError;

@@ -1,0 +1,107 @@
+//! HTTPS: REST and the live feed (the wire contract, section 10).
+//!
+//! A handler gets a [`caller::Caller`] or does not run: authorization is a value it must hold. Every path is also
+//! served under `/api/v1/external/`.
+
+mod caller;
+mod devices;
+mod live;
+mod login;
+mod problem;
+mod public;
+mod server;
+mod telemetry;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post};
+use tesaiot_contract::telemetry::Limits;
+use tesaiot_store::Telemetry;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::incidents::Incidents;
+use crate::ingest::Ingest;
+use crate::presence::Presence;
+use crate::provisioning::Provisioning;
+
+pub(crate) use server::Server;
+
+/// Passwords verified at a time: each costs a core tens of milliseconds and 19 MB, on purpose.
+const PASSWORD_CHECKS: usize = 2;
+/// Largest request body, in bytes: beyond it a request is refused unread. A batch carries up to 1000 samples.
+const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
+
+/// What every handler reaches.
+#[derive(Clone)]
+pub(crate) struct State {
+    provisioning: Provisioning,
+    telemetry: Telemetry,
+    ingest: Ingest,
+    incidents: Incidents,
+    presence: Presence,
+    /// Bounds of one message.
+    limits: Arc<Limits>,
+    /// The same for a batch, whose bytes the request body's limit bounds.
+    batch_limits: Arc<Limits>,
+    password_checks: Arc<Semaphore>,
+    /// Cancelled when the platform drains: feeds end.
+    stop: CancellationToken,
+}
+
+impl State {
+    pub(crate) fn new(
+        provisioning: Provisioning,
+        telemetry: Telemetry,
+        ingest: Ingest,
+        incidents: Incidents,
+        presence: Presence,
+        limits: Limits,
+        stop: CancellationToken,
+    ) -> Self {
+        let batch_limits = Limits { max_payload_bytes: MAX_BODY_BYTES, ..limits.clone() };
+        Self {
+            provisioning,
+            telemetry,
+            ingest,
+            incidents,
+            presence,
+            limits: Arc::new(limits),
+            batch_limits: Arc::new(batch_limits),
+            password_checks: Arc::new(Semaphore::new(PASSWORD_CHECKS)),
+            stop,
+        }
+    }
+}
+
+/// Every path of the interface.
+fn router(state: State) -> Router {
+    let paths = Router::new()
+        .route("/health", get(public::health))
+        .route("/certificates/public/ca-certificate", get(public::ca_certificate))
+        .route("/auth/login", post(login::login))
+        .route("/telemetry", post(telemetry::post))
+        .route("/telemetry/batch", post(telemetry::post_batch))
+        .route("/dead-letters", get(telemetry::dead_letters))
+        .route("/devices", get(devices::list).post(devices::create))
+        .route("/devices/{id}", get(devices::show).delete(devices::remove))
+        .route("/devices/{id}/enable", post(devices::enable))
+        .route("/devices/{id}/disable", post(devices::disable))
+        .route("/devices/{id}/api-keys", post(devices::rotate_api_key))
+        .route("/devices/{id}/bundle.zip", post(devices::bundle))
+        .route("/devices/{id}/certificate/revoke", post(devices::revoke))
+        .route("/devices/{id}/telemetry", get(telemetry::range).post(telemetry::post_for_device))
+        .route("/devices/{id}/telemetry/latest", get(telemetry::latest))
+        .route("/devices/{id}/gaps", get(telemetry::gaps))
+        .route("/ws/telemetry", get(live::feed));
+    Router::new()
+        .nest("/api/v1/external", paths.clone())
+        .nest("/api/v1", paths)
+        .route("/ws/telemetry", get(live::feed))
+        .fallback(problem::no_such_path)
+        .method_not_allowed_fallback(problem::no_such_method)
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .with_state(state)
+}

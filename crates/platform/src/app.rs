@@ -1,0 +1,399 @@
+//! The wiring diagram of the platform, in the order data flows: sockets, stores, authority, ingest, gate, broker,
+//! REST. Everything is built and bound here; nothing is served before [`App::run`].
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tesaiot_broker::{Broker, Listener};
+use tesaiot_contract::bundle::Bundle;
+use tesaiot_contract::{DeviceId, Endpoints};
+use tesaiot_pki::Authority;
+use tesaiot_store::registry::{Device, NewDevice};
+use tesaiot_store::{Registry, StoreError, Telemetry};
+use tesaiot_tls::{
+    ClientCertificates, ServerIdentity, ServerIdentityPublisher, TrustAnchors, Versions, server_config,
+    server_identity_channel,
+};
+use tokio::net::TcpListener;
+use tokio::sync::{broadcast, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::api;
+use crate::config::Config;
+use crate::data_dir::DataDir;
+use crate::first_start::{self, FirstStart};
+use crate::gate::{Gate, Proof, Revocations, still_entitled};
+use crate::incidents::Incidents;
+use crate::ingest::{Ingest, Stored, Writer};
+use crate::presence::Presence;
+use crate::provisioning::{Provisioning, ProvisioningError};
+
+/// Devices that connect at the very moment rights are taken away, waiting to be looked at again.
+const SUSPECTS: usize = 1024;
+
+/// Why a platform could not be built. Nothing is served, and nothing that was there is lost.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The configuration has mistakes: all of them.
+    #[error("the configuration has mistakes: {}", .0.join("; "))]
+    Config(Vec<String>),
+    /// The data directory cannot be used.
+    #[error("the data directory {} cannot be used", path.display())]
+    DataDir {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file cannot be written.
+    #[error("{} cannot be written", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A port cannot be bound.
+    #[error("port {port} cannot be bound on {bind}")]
+    Bind {
+        /// The address.
+        bind: IpAddr,
+        /// The port.
+        port: u16,
+        /// Why.
+        source: io::Error,
+    },
+    /// A database cannot be opened.
+    #[error("the store cannot be opened")]
+    Store(#[from] StoreError),
+    /// The certificate authority cannot be opened.
+    #[error("the certificate authority cannot be opened")]
+    OpenAuthority(#[from] tesaiot_pki::OpenError),
+    /// The certificate authority cannot be created.
+    #[error("the certificate authority cannot be created")]
+    CreateAuthority(#[from] tesaiot_pki::CreateError),
+    /// The server's certificate cannot be issued.
+    #[error("the server's certificate cannot be issued")]
+    Issue(#[from] tesaiot_pki::IssueError),
+    /// The server's certificates cannot be used.
+    #[error("the server's certificates cannot be used")]
+    Tls(#[from] tesaiot_tls::ConfigError),
+    /// The writer thread cannot be started.
+    #[error("a thread cannot be started")]
+    Thread(#[source] io::Error),
+    /// The system gave no random numbers.
+    #[error("the system gave no random numbers")]
+    Random,
+    /// The start was interrupted.
+    #[error("the start was interrupted")]
+    Interrupted,
+}
+
+impl BuildError {
+    /// What to do now.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Config(_) => "correct the flags or the configuration file".into(),
+            Self::DataDir { .. } | Self::Write { .. } => {
+                "choose a directory this user may write to with --data-dir".into()
+            }
+            Self::Bind { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
+                "another program listens there: stop it, or choose another port (see --help)".into()
+            }
+            Self::Bind { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                "ports below 1024 need a privilege: choose a higher one".into()
+            }
+            Self::Bind { .. } => "choose an address of this machine with --bind".into(),
+            Self::Store(error) => error.hint().unwrap_or("see the cause above").into(),
+            Self::OpenAuthority(_) => "restore the ca directory from a backup".into(),
+            Self::CreateAuthority(_) | Self::Issue(_) | Self::Tls(_) => "check the host names given with --host".into(),
+            Self::Thread(_) | Self::Random | Self::Interrupted => "try again; if it stays, report it".into(),
+        }
+    }
+}
+
+/// Why a platform ended other than by being asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The drain did not finish in time; what was not acknowledged is with the devices.
+    #[error("not everything ended within {0:?}")]
+    GraceExceeded(std::time::Duration),
+}
+
+/// Where the platform listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    /// MQTT with a client certificate, or with a password.
+    pub mqtt: SocketAddr,
+    /// MQTT with a password.
+    pub mqtt_tls: SocketAddr,
+    /// REST and the live feed.
+    pub https: SocketAddr,
+}
+
+/// A platform that is built and bound, and not yet serving.
+pub struct App {
+    config: Config,
+    addresses: Addresses,
+    first_start: Option<FirstStart>,
+    platform: Platform,
+    broker: Broker<Gate>,
+    listeners: Vec<Listener>,
+    api: api::Server,
+    writer: Writer,
+    /// Publishes the server's certificate to every listener.
+    identity: ServerIdentityPublisher,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// A handle on a running platform, for the program it runs in.
+#[derive(Clone)]
+pub struct Platform {
+    provisioning: Provisioning,
+    telemetry: Telemetry,
+    live: broadcast::WeakSender<Arc<Stored>>,
+}
+
+impl App {
+    /// Builds the platform: checks, binds, opens, and on the first start creates.
+    pub async fn build(config: Config) -> Result<Self, BuildError> {
+        let mistakes = config.mistakes();
+        if !mistakes.is_empty() {
+            return Err(BuildError::Config(mistakes));
+        }
+
+        // Sockets are bound first and served last.
+        let mqtt = bind(config.bind, config.mqtt_port).await?;
+        let mqtt_tls = bind(config.bind, config.mqtt_tls_port).await?;
+        let https = bind(config.bind, config.https_port).await?;
+        let addresses = Addresses { mqtt: mqtt.1, mqtt_tls: mqtt_tls.1, https: https.1 };
+        let endpoints = endpoints(&config.host_names, addresses);
+
+        // What is on disk.
+        let opened = {
+            let (config, url) = (config.clone(), local_url(&config.host_names, addresses.https.port()));
+            tokio::task::spawn_blocking(move || Opened::open(&config, url))
+        };
+        let opened = opened.await.map_err(|_| BuildError::Interrupted)??;
+        let Opened { authority, registry, telemetry, appender, server, first_start } = opened;
+
+        // From a message to a commit.
+        let tasks = TaskTracker::new();
+        let stop = CancellationToken::new();
+        let (ingest, writer) = Ingest::start(appender, config.limits.clone()).map_err(BuildError::Thread)?;
+        let (incidents, audit) = Incidents::new(registry.clone(), stop.clone());
+        tasks.spawn(audit);
+        let presence = Presence::default();
+        tasks.spawn(presence.clone().write_until(registry.clone(), stop.clone()));
+
+        // Who may come in, and the broker behind that gate.
+        let revocations = Revocations::default();
+        let (suspects, looked_at) = mpsc::channel(SUSPECTS);
+        let gate = Gate {
+            registry: registry.clone(),
+            ingest: ingest.clone(),
+            incidents: incidents.clone(),
+            presence: presence.clone(),
+            revocations: revocations.clone(),
+            suspects,
+        };
+        let broker = Broker::new(gate, config.broker.clone());
+        tasks.spawn(look_again(registry.clone(), broker.clone(), looked_at, stop.clone()));
+
+        // One identity on every port; one trust anchor for every client.
+        let (identity, shown) = server_identity_channel();
+        identity.publish(server);
+        let trust = TrustAnchors::from_pem(&authority.trust_chain_pem())?;
+        let clients = if config.require_client_certificate {
+            ClientCertificates::Required(trust)
+        } else {
+            ClientCertificates::Optional(trust)
+        };
+        let mqtt_config = server_config(&shown, clients, Versions::Both, &[])?;
+        let password_config = server_config(&shown, ClientCertificates::NotRequested, Versions::Both, &[])?;
+        let https_config = server_config(&shown, ClientCertificates::NotRequested, Versions::Both, &[b"http/1.1"])?;
+        let listeners = vec![
+            Listener { name: "mqtt".into(), socket: mqtt.0, tls: Some(mqtt_config) },
+            Listener { name: "mqtt-tls".into(), socket: mqtt_tls.0, tls: Some(password_config) },
+        ];
+
+        // What operators and HTTPS devices reach.
+        let authority = Arc::new(authority);
+        let provisioning = Provisioning { registry, authority, broker: broker.clone(), revocations, endpoints };
+        let live = ingest.live_sender();
+        let state = api::State::new(
+            provisioning.clone(),
+            telemetry.clone(),
+            ingest,
+            incidents,
+            presence,
+            config.limits.clone(),
+            stop.clone(),
+        );
+        let api = api::Server::new(https.0, https_config, state);
+
+        let platform = Platform { provisioning, telemetry, live };
+        Ok(Self { config, addresses, first_start, platform, broker, listeners, api, writer, identity, tasks, stop })
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// What the first start made; `None` on later starts.
+    pub fn first_start(&self) -> Option<&FirstStart> {
+        self.first_start.as_ref()
+    }
+
+    /// A handle for the program it runs in.
+    pub fn platform(&self) -> Platform {
+        self.platform.clone()
+    }
+
+    /// Serves until `shutdown` resolves, then drains: stop accepting, commit, acknowledge, close.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
+        let Self { config, platform, broker, listeners, api, writer, identity, tasks, stop, .. } = self;
+        for listener in listeners {
+            broker.listen(listener);
+        }
+        tasks.spawn(api.run(stop.clone()));
+        shutdown.await;
+
+        tracing::info!("draining");
+        let drained = broker.drain(config.grace).await;
+        stop.cancel();
+        // Everything that submits has ended or been told to: what is queued is committed now.
+        let closed = tokio::task::spawn_blocking(move || writer.close()).await.is_ok();
+        drop((broker, platform, identity));
+        tasks.close();
+        let ended = tokio::time::timeout(config.grace, tasks.wait()).await.is_ok();
+        if drained && closed && ended { Ok(()) } else { Err(RunError::GraceExceeded(config.grace)) }
+    }
+}
+
+impl Platform {
+    /// Adds a device.
+    pub async fn create_device(&self, new: NewDevice) -> Result<Device, ProvisioningError> {
+        self.provisioning.create(new).await
+    }
+
+    /// Issues fresh credentials for a device, with everything it needs to use them.
+    pub async fn issue_bundle(&self, device: &DeviceId) -> Result<Bundle, ProvisioningError> {
+        self.provisioning.issue_bundle(device).await
+    }
+
+    /// Samples as they are stored. A receiver that falls behind misses some and is told how many.
+    pub fn live(&self) -> broadcast::Receiver<Arc<Stored>> {
+        match self.live.upgrade() {
+            Some(live) => live.subscribe(),
+            // The platform has ended: a receiver that says so.
+            None => broadcast::channel(1).1,
+        }
+    }
+
+    /// What is stored.
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
+    }
+}
+
+/// Everything that is opened where it may block.
+struct Opened {
+    authority: Authority,
+    registry: Registry,
+    telemetry: Telemetry,
+    appender: tesaiot_store::Appender,
+    server: ServerIdentity,
+    first_start: Option<FirstStart>,
+}
+
+impl Opened {
+    fn open(config: &Config, url: String) -> Result<Self, BuildError> {
+        let data = DataDir::open(&config.data_dir)
+            .map_err(|source| BuildError::DataDir { path: config.data_dir.clone(), source })?;
+        let (telemetry, appender) = Telemetry::open(&data.telemetry(), config.store.clone())?;
+        let registry = Registry::open(&data.registry())?;
+        let (authority, root_passphrase) = first_start::authority(&data, config)?;
+        let trust_chain = data.trust_chain();
+        crate::data_dir::replace(&trust_chain, authority.trust_chain_pem().as_bytes(), 0o644)
+            .map_err(|source| BuildError::Write { path: trust_chain, source })?;
+        let server = first_start::server_identity(&data, &authority, &config.host_names)?;
+        let administrator = first_start::administrator(&registry)?;
+        first_start::operator_access(&data, &registry, url)?;
+        let first_start = administrator.map(|(admin_email, admin_password)| FirstStart {
+            admin_email,
+            admin_password,
+            root_passphrase,
+        });
+        Ok(Self { authority, registry, telemetry, appender, server, first_start })
+    }
+}
+
+async fn bind(bind: IpAddr, port: u16) -> Result<(TcpListener, SocketAddr), BuildError> {
+    let attempt = |address| async move {
+        let listener = TcpListener::bind(SocketAddr::new(address, port)).await?;
+        let local = listener.local_addr()?;
+        io::Result::Ok((listener, local))
+    };
+    let bound = match attempt(bind).await {
+        // A kernel without IPv6 still has all of IPv4.
+        Err(error) if bind.is_ipv6() && bind.is_unspecified() && error.kind() != io::ErrorKind::AddrInUse => {
+            attempt(Ipv4Addr::UNSPECIFIED.into()).await
+        }
+        other => other,
+    };
+    bound.map_err(|source| BuildError::Bind { bind, port, source })
+}
+
+/// What credential bundles say of this platform.
+fn endpoints(host_names: &[String], addresses: Addresses) -> Endpoints {
+    let host = host_names.first().cloned().unwrap_or_default();
+    let api = format!("https://{}:{}", in_url(&host), addresses.https.port());
+    Endpoints {
+        mqtt_host: host,
+        mqtt_mtls_port: addresses.mqtt.port(),
+        mqtt_tls_port: addresses.mqtt_tls.port(),
+        api_base_url: api.clone(),
+        ingest_base_url: api,
+        ..Endpoints::default()
+    }
+}
+
+/// The address for operator commands on this machine.
+fn local_url(host_names: &[String], port: u16) -> String {
+    let local = ["localhost", "127.0.0.1", "::1"];
+    let host = local.into_iter().find(|local| host_names.iter().any(|name| name == local));
+    let host = host.or_else(|| host_names.first().map(String::as_str)).unwrap_or("localhost");
+    format!("https://{}:{port}", in_url(host))
+}
+
+fn in_url(host: &str) -> String {
+    if host.parse::<std::net::Ipv6Addr>().is_ok() { format!("[{host}]") } else { host.to_owned() }
+}
+
+/// Asks the registry once more about devices that connected while rights were being taken away.
+async fn look_again(
+    registry: Registry,
+    broker: Broker<Gate>,
+    mut suspects: mpsc::Receiver<(DeviceId, Proof)>,
+    stop: CancellationToken,
+) {
+    loop {
+        let suspect = tokio::select! {
+            () = stop.cancelled() => return,
+            suspect = suspects.recv() => suspect,
+        };
+        let Some((device, proof)) = suspect else { return };
+        let registry = registry.clone();
+        let asked = device.clone();
+        let entitled = tokio::task::spawn_blocking(move || still_entitled(&registry, &asked, &proof)).await;
+        if !entitled.unwrap_or(false) {
+            broker.disconnect(device.as_str(), tesaiot_mqtt::packet::DisconnectReasonCode::NotAuthorized);
+        }
+    }
+}

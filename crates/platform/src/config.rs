@@ -1,0 +1,147 @@
+//! What an operator may choose. Everything is checked before anything is opened or written, and every mistake is
+//! reported, not the first.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tesaiot_contract::Secret;
+use tesaiot_contract::telemetry::Limits;
+
+/// The ports of the wire contract, section 1.
+pub const MQTT_PORT: u16 = 8883;
+/// MQTT over TLS without client certificates.
+pub const MQTT_TLS_PORT: u16 = 8884;
+/// REST and the live feed.
+pub const HTTPS_PORT: u16 = 8443;
+
+/// What becomes of the root's private key on the first start.
+#[derive(Clone, Debug)]
+pub enum RootKey {
+    /// It stays in the data directory, encrypted with this passphrase, or with one made up and shown once.
+    Encrypted {
+        /// At least 8 characters; `None` makes one up.
+        passphrase: Option<Secret>,
+    },
+    /// It is written to this path and nowhere else.
+    Offline(PathBuf),
+}
+
+/// Configuration of a platform.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where everything is kept.
+    pub data_dir: PathBuf,
+    /// Address all listeners are bound to.
+    pub bind: IpAddr,
+    /// Names and addresses by which clients reach this platform: they go into the server's certificate, and the
+    /// first one into credential bundles.
+    pub host_names: Vec<String>,
+    /// MQTT with a client certificate, or with a password. 0 takes any free port.
+    pub mqtt_port: u16,
+    /// MQTT with a password. 0 takes any free port.
+    pub mqtt_tls_port: u16,
+    /// REST. 0 takes any free port.
+    pub https_port: u16,
+    /// Whether [`Config::mqtt_port`] is for clients with a certificate only.
+    pub require_client_certificate: bool,
+    /// Organization in the subjects of the certificate authority.
+    pub organization: String,
+    /// The root's private key, on the first start.
+    pub root_key: RootKey,
+    /// Bounds of what a device may send.
+    pub limits: Limits,
+    /// Bounds of the broker.
+    pub broker: tesaiot_broker::Config,
+    /// Bounds of the telemetry store.
+    pub store: tesaiot_store::telemetry::Options,
+    /// How long a drain may take.
+    pub grace: Duration,
+}
+
+impl Config {
+    /// The defaults: the contract's ports on all addresses, reachable as this host, `localhost`, 127.0.0.1 and ::1.
+    pub fn new(data_dir: PathBuf) -> Self {
+        Self {
+            data_dir,
+            bind: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            host_names: default_host_names(),
+            mqtt_port: MQTT_PORT,
+            mqtt_tls_port: MQTT_TLS_PORT,
+            https_port: HTTPS_PORT,
+            require_client_certificate: false,
+            organization: "tesaiot".into(),
+            root_key: RootKey::Encrypted { passphrase: None },
+            limits: Limits::default(),
+            broker: tesaiot_broker::Config::default(),
+            store: tesaiot_store::telemetry::Options::default(),
+            grace: Duration::from_secs(10),
+        }
+    }
+
+    /// Everything that is wrong with it, in words for the operator.
+    pub fn mistakes(&self) -> Vec<String> {
+        let mut mistakes = Vec::new();
+        if self.host_names.is_empty() {
+            mistakes.push("no host name: clients could not verify the server's certificate".into());
+        }
+        for name in &self.host_names {
+            if rustls::pki_types::ServerName::try_from(name.as_str()).is_err() {
+                mistakes.push(format!("'{name}' is neither a DNS name nor an IP address"));
+            }
+        }
+        let ports = [
+            ("the MQTT port", self.mqtt_port),
+            ("the MQTT TLS port", self.mqtt_tls_port),
+            ("the HTTPS port", self.https_port),
+        ];
+        for (index, (name, port)) in ports.iter().enumerate() {
+            for (other, same) in &ports[index + 1..] {
+                if *port != 0 && port == same {
+                    mistakes.push(format!("{name} and {other} are both {port}"));
+                }
+            }
+        }
+        if self.organization.is_empty() || self.organization.chars().count() > 64 {
+            mistakes.push("the organization has 1 to 64 characters".into());
+        }
+        if let RootKey::Encrypted { passphrase: Some(passphrase) } = &self.root_key
+            && passphrase.expose().chars().count() < 8
+        {
+            mistakes.push("the root key's passphrase has at least 8 characters".into());
+        }
+        mistakes
+    }
+}
+
+/// This machine's name, `localhost` and the loopback addresses. The name comes first when this machine itself can
+/// resolve it: it is what credential bundles tell clients.
+fn default_host_names() -> Vec<String> {
+    let own = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let own = own.trim();
+    let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+    if !own.is_empty() && own != "localhost" && rustls::pki_types::DnsName::try_from(own).is_ok() {
+        let hosts = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
+        let known = hosts.lines().any(|line| line.split_whitespace().skip(1).any(|name| name == own));
+        names.insert(if known { 0 } else { names.len() }, own.to_owned());
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mistake_is_listed() {
+        let mut config = Config::new(PathBuf::new());
+        assert_eq!(config.mistakes(), Vec::<String>::new());
+        config.host_names = vec!["not a name".into()];
+        config.mqtt_tls_port = config.mqtt_port;
+        config.organization.clear();
+        assert_eq!(config.mistakes().len(), 3, "{:?}", config.mistakes());
+        config.mqtt_port = 0;
+        config.mqtt_tls_port = 0;
+        assert_eq!(config.mistakes().len(), 2, "any free port twice is two ports");
+    }
+}

@@ -1,0 +1,227 @@
+//! From a received message to a durable commit, and only then to its acknowledgement.
+//!
+//! ```text
+//! connection task ── parse ──▶ bounded queue ──▶ writer thread: take all there is ─▶ append (one fsync)
+//!        ▲                                                                              │ committed
+//!        └───────────── receipts resolved, all of a commit at once ◀────────────────────┤
+//!                                                     live feed ◀───────────────────────┘
+//! ```
+//!
+//! The queue *is* the group commit: while one commit waits for the disk, the next batch gathers. A lone message is
+//! committed at once; under load a commit carries thousands.
+//!
+//! While the store cannot commit (disk full), the batch is tried again and nothing is acknowledged; the queue fills
+//! and connections stop being read. Nothing that was accepted is thrown away.
+
+mod entries;
+mod writer;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use jiff::Timestamp;
+use tesaiot_broker::{Outcome, Receipt};
+use tesaiot_contract::telemetry::{Limits, PayloadError};
+use tesaiot_contract::{DeviceId, DeviceTopic, Sample};
+use tesaiot_store::Appender;
+use tesaiot_store::telemetry::Entry;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+/// Messages that may wait for the writer.
+const QUEUED_MESSAGES: usize = 16 * 1024;
+/// Payload bytes that may wait for the writer, in KiB.
+const QUEUED_KIB: usize = 64 * 1024;
+/// Committed samples a slow watcher may be behind before it misses some.
+const LIVE_BACKLOG: usize = 4096;
+
+/// A sample that is on disk.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// Who sent it.
+    pub device: DeviceId,
+    /// The telemetry type, when the topic had one.
+    pub kind: Option<Box<str>>,
+    /// When the platform received it.
+    pub received_at: Timestamp,
+    /// When its commit returned.
+    pub stored_at: Timestamp,
+    /// What it says.
+    pub sample: Sample,
+}
+
+/// Who waits for a message to be stored.
+pub(crate) enum Waiting {
+    /// Nobody (QoS 0).
+    Nobody,
+    /// An MQTT publisher, and what it is told once the message is safe.
+    Publisher(Receipt, Outcome),
+    /// An HTTP request.
+    Request(oneshot::Sender<()>),
+}
+
+/// One message on its way to the store.
+pub(crate) struct Submission {
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) waiting: Waiting,
+    /// Room in the queue, given back once the message is committed.
+    pub(crate) _room: Option<OwnedSemaphorePermit>,
+}
+
+/// What happened in the ingest path, in numbers.
+#[derive(Debug, Default)]
+pub(crate) struct IngestCounters {
+    pub(crate) commits: AtomicU64,
+    pub(crate) messages: AtomicU64,
+    pub(crate) values: AtomicU64,
+    pub(crate) duplicates: AtomicU64,
+    pub(crate) dead_letters: AtomicU64,
+    pub(crate) failed_commits: AtomicU64,
+}
+
+impl IngestCounters {
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        serde_json::json!({
+            "commits": read(&self.commits),
+            "messages": read(&self.messages),
+            "values": read(&self.values),
+            "duplicates": read(&self.duplicates),
+            "dead_letters": read(&self.dead_letters),
+            "failed_commits": read(&self.failed_commits),
+        })
+    }
+}
+
+/// The store cannot take a message now, and nothing was stored.
+#[derive(Debug, thiserror::Error)]
+#[error("the store cannot take messages now")]
+pub(crate) struct Unavailable;
+
+/// What an HTTP request stored.
+pub(crate) struct Accepted {
+    /// Names this message in the answer: the receive time in nanoseconds, in hexadecimal.
+    pub(crate) id: String,
+    /// Names of the metrics that were stored, in order.
+    pub(crate) metrics: Vec<String>,
+    /// The device's time of the first sample, or the receive time.
+    pub(crate) time: Timestamp,
+}
+
+/// Why a payload submitted by HTTP was not taken as telemetry. It is in the dead-letter store.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Rejected {
+    #[error(transparent)]
+    Payload(#[from] PayloadError),
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+/// The way into the store. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Ingest {
+    queue: mpsc::Sender<Submission>,
+    room: Arc<Semaphore>,
+    limits: Arc<Limits>,
+    live: broadcast::Sender<Arc<Stored>>,
+    counters: Arc<IngestCounters>,
+}
+
+/// The writer thread, to be closed when the platform ends.
+pub(crate) struct Writer {
+    thread: std::thread::JoinHandle<()>,
+    closing: CancellationToken,
+}
+
+impl Writer {
+    /// Commits everything queued, closes the store, and refuses what comes after. Blocks.
+    pub(crate) fn close(self) {
+        self.closing.cancel();
+        if self.thread.join().is_err() {
+            tracing::error!("the telemetry writer ended unexpectedly; what was not acknowledged is with the devices");
+        }
+    }
+}
+
+impl Ingest {
+    /// Starts the writer thread on `appender`.
+    pub(crate) fn start(appender: Appender, limits: Limits) -> std::io::Result<(Self, Writer)> {
+        let (queue, submissions) = mpsc::channel(QUEUED_MESSAGES);
+        let live = broadcast::Sender::new(LIVE_BACKLOG);
+        let counters = Arc::new(IngestCounters::default());
+        let closing = CancellationToken::new();
+        let writer = writer::Writer {
+            appender,
+            submissions,
+            live: live.clone(),
+            counters: Arc::clone(&counters),
+            runtime: tokio::runtime::Handle::current(),
+            closing: closing.clone(),
+        };
+        let thread = std::thread::Builder::new().name("telemetry-writer".into()).spawn(move || writer.run())?;
+        let room = Arc::new(Semaphore::new(QUEUED_KIB));
+        Ok((Self { queue, room, limits: Arc::new(limits), live, counters }, Writer { thread, closing }))
+    }
+
+    /// Samples as they are stored.
+    pub(crate) fn live(&self) -> broadcast::Receiver<Arc<Stored>> {
+        self.live.subscribe()
+    }
+
+    /// The same, for a holder that must not keep the feed open.
+    pub(crate) fn live_sender(&self) -> broadcast::WeakSender<Arc<Stored>> {
+        self.live.downgrade()
+    }
+
+    pub(crate) fn counters(&self) -> &IngestCounters {
+        &self.counters
+    }
+
+    /// Takes an MQTT message. What it says decides where it goes: samples, verbatim messages, dead letters.
+    pub(crate) async fn message(
+        &self,
+        device: &DeviceId,
+        topic: &DeviceTopic,
+        payload: bytes::Bytes,
+        receipt: Option<Receipt>,
+    ) {
+        let size = payload.len();
+        let (entries, outcome) = entries::of_message(device, topic, payload, Timestamp::now(), &self.limits);
+        if matches!(outcome, Outcome::Refused(_)) {
+            self.counters.dead_letters.fetch_add(1, Ordering::Relaxed);
+        }
+        let waiting = receipt.map_or(Waiting::Nobody, |receipt| Waiting::Publisher(receipt, outcome));
+        // A queue that is closed drops the receipt: the publisher keeps its message.
+        let _ = self.submit(entries, waiting, size).await;
+    }
+
+    /// Takes telemetry that came by HTTP, and resolves when it is stored.
+    pub(crate) async fn request(
+        &self,
+        device: &DeviceId,
+        topic: &str,
+        payload: bytes::Bytes,
+        limits: &Limits,
+    ) -> Result<Accepted, Rejected> {
+        let (received_at, size) = (Timestamp::now(), payload.len());
+        let (entries, result) = match entries::samples(device, None, &payload, received_at, limits) {
+            Ok((entries, accepted)) => (entries, Ok(accepted)),
+            Err(error) => {
+                self.counters.dead_letters.fetch_add(1, Ordering::Relaxed);
+                (vec![entries::dead_letter(device, topic, payload, received_at, &error)], Err(error))
+            }
+        };
+        let (stored, committed) = oneshot::channel();
+        self.submit(entries, Waiting::Request(stored), size).await?;
+        committed.await.map_err(|_| Unavailable)?;
+        Ok(result?)
+    }
+
+    async fn submit(&self, entries: Vec<Entry>, waiting: Waiting, size: usize) -> Result<(), Unavailable> {
+        let kib = u32::try_from(size / 1024 + 1).unwrap_or(u32::MAX).min(QUEUED_KIB as u32);
+        // Neither the semaphore nor the queue closes before the last user of this handle is gone.
+        let room = Arc::clone(&self.room).acquire_many_owned(kib).await.map_err(|_| Unavailable)?;
+        let submission = Submission { entries, waiting, _room: Some(room) };
+        self.queue.send(submission).await.map_err(|_| Unavailable)
+    }
+}

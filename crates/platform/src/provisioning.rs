@@ -1,0 +1,177 @@
+//! Devices and their credentials, from creation to revocation.
+//!
+//! Whatever takes rights away changes the registry first, then closes the live session: the next login reads the
+//! changed row, there is nothing cached in between.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use ring::rand::{SecureRandom, SystemRandom};
+use tesaiot_broker::Broker;
+use tesaiot_contract::bundle::{Bundle, ClientCertificate};
+use tesaiot_contract::{DeviceId, Endpoints, Secret, secret};
+use tesaiot_mqtt::packet::DisconnectReasonCode;
+use tesaiot_pki::{Authority, IssueError, Validity};
+use tesaiot_store::StoreError;
+use tesaiot_store::registry::{AuthMode, Certificate, CredentialKind, Device, NewDevice, Registry};
+
+use crate::gate::{Gate, Revocations};
+
+/// Why provisioning failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ProvisioningError {
+    /// The registry refused or failed.
+    #[error(transparent)]
+    Registry(#[from] StoreError),
+    /// The certificate authority refused or failed.
+    #[error(transparent)]
+    Issue(#[from] IssueError),
+    /// There is no such device.
+    #[error("there is no device '{0}'")]
+    NoSuchDevice(DeviceId),
+    /// The system gave no random numbers.
+    #[error("the system gave no random numbers")]
+    Random,
+    /// The work was interrupted.
+    #[error("the work was interrupted")]
+    Interrupted,
+}
+
+/// Creates devices, issues their credentials and takes them away. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Provisioning {
+    pub(crate) registry: Registry,
+    pub(crate) authority: Arc<Authority>,
+    pub(crate) broker: Broker<Gate>,
+    pub(crate) revocations: Revocations,
+    pub(crate) endpoints: Endpoints,
+}
+
+impl Provisioning {
+    /// Runs registry work where it may block.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T, ProvisioningError> + Send + 'static,
+    ) -> Result<T, ProvisioningError> {
+        let this = self.clone();
+        tokio::task::spawn_blocking(move || work(&this)).await.unwrap_or(Err(ProvisioningError::Interrupted))
+    }
+
+    pub(crate) async fn create(&self, new: NewDevice) -> Result<Device, ProvisioningError> {
+        self.blocking(move |this| Ok(this.registry.create_device(&new, Timestamp::now())?)).await
+    }
+
+    /// Issues fresh credentials for a device and packs everything it needs. Nothing of it is kept here but hashes
+    /// and serial numbers: a lost bundle is replaced by another, not shown again.
+    pub(crate) async fn issue_bundle(&self, device: &DeviceId) -> Result<Bundle, ProvisioningError> {
+        let id = device.clone();
+        self.blocking(move |this| {
+            let device = this.registry.device(&id)?.ok_or_else(|| ProvisioningError::NoSuchDevice(id.clone()))?;
+            let mut bundle = Bundle {
+                trust_anchor_pem: Some(this.authority.trust_chain_pem()),
+                endpoints: this.endpoints.clone(),
+                ..Bundle::new(id.clone())
+            };
+            match device.auth_mode {
+                AuthMode::Mtls => bundle.certificate = Some(this.issue_certificate(&id)?),
+                AuthMode::ServerTls => {
+                    let (key, password) = (api_key(&id)?, api_key(&id)?);
+                    let now = Timestamp::now();
+                    this.registry.rotate_secret(&id, CredentialKind::ApiKey, &key, now)?;
+                    this.registry.rotate_secret(&id, CredentialKind::MqttPassword, &password, now)?;
+                    this.close(&id);
+                    bundle.api_key = Some(key);
+                    bundle.mqtt_username = Some(id.to_string());
+                    bundle.mqtt_password = Some(password);
+                }
+            }
+            Ok(bundle)
+        })
+        .await
+    }
+
+    fn issue_certificate(&self, id: &DeviceId) -> Result<ClientCertificate, ProvisioningError> {
+        let issued = self.authority.issue_device(id, Validity::device(Timestamp::now()))?;
+        // Recorded before it is handed out: a certificate nobody knows of cannot log in.
+        self.registry.record_certificate(&Certificate {
+            device: id.clone(),
+            serial: issued.serial.to_string(),
+            not_before: issued.not_before,
+            not_after: issued.not_after,
+            fingerprint: hex(&issued.fingerprint_sha256),
+            issued_at: Timestamp::now(),
+        })?;
+        Ok(ClientCertificate { chain_pem: issued.chain_pem, key_pem: Some(Secret::new(issued.key_pem.as_str())) })
+    }
+
+    /// Replaces the API key of a device; the old one stops working now.
+    pub(crate) async fn rotate_api_key(&self, device: &DeviceId) -> Result<Secret, ProvisioningError> {
+        let id = device.clone();
+        self.blocking(move |this| {
+            this.registry.device(&id)?.ok_or_else(|| ProvisioningError::NoSuchDevice(id.clone()))?;
+            let key = api_key(&id)?;
+            this.registry.rotate_secret(&id, CredentialKind::ApiKey, &key, Timestamp::now())?;
+            this.close(&id);
+            Ok(key)
+        })
+        .await
+    }
+
+    pub(crate) async fn set_enabled(&self, device: &DeviceId, enabled: bool) -> Result<Device, ProvisioningError> {
+        let id = device.clone();
+        self.blocking(move |this| {
+            this.registry.device(&id)?.ok_or_else(|| ProvisioningError::NoSuchDevice(id.clone()))?;
+            this.registry.set_device_enabled(&id, enabled)?;
+            if !enabled {
+                this.close(&id);
+            }
+            this.registry.device(&id)?.ok_or(ProvisioningError::NoSuchDevice(id))
+        })
+        .await
+    }
+
+    /// Revokes every certificate of a device. Returns how many were good until now.
+    pub(crate) async fn revoke_certificates(&self, device: &DeviceId) -> Result<usize, ProvisioningError> {
+        let id = device.clone();
+        self.blocking(move |this| {
+            this.registry.device(&id)?.ok_or_else(|| ProvisioningError::NoSuchDevice(id.clone()))?;
+            let now = Timestamp::now();
+            let mut revoked = 0;
+            for state in this.registry.certificates(&id)?.iter().filter(|state| state.revoked_at.is_none()) {
+                this.registry.revoke_certificate(&state.certificate.serial, "revoked by an operator", now)?;
+                revoked += 1;
+            }
+            this.close(&id);
+            Ok(revoked)
+        })
+        .await
+    }
+
+    pub(crate) async fn remove(&self, device: &DeviceId) -> Result<(), ProvisioningError> {
+        let id = device.clone();
+        self.blocking(move |this| {
+            this.registry.device(&id)?.ok_or_else(|| ProvisioningError::NoSuchDevice(id.clone()))?;
+            this.registry.remove_device(&id, Timestamp::now())?;
+            this.close(&id);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Closes what the device has open. A session that begins at this moment is looked at again.
+    fn close(&self, device: &DeviceId) {
+        self.revocations.happened();
+        self.broker.disconnect(device.as_str(), DisconnectReasonCode::NotAuthorized);
+    }
+}
+
+/// A fresh API key or MQTT password: the same format, 128 random bits each.
+fn api_key(device: &DeviceId) -> Result<Secret, ProvisioningError> {
+    let mut random = [0; 16];
+    SystemRandom::new().fill(&mut random).map_err(|_| ProvisioningError::Random)?;
+    Ok(secret::device_api_key(device, random))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
