@@ -1,1 +1,30 @@
-//! The device side: sensors, session, publish.
+//! The device side: from a sensor to an acknowledged message, over TLS, with failures that name themselves.
+//!
+//! | Module | Is |
+//! |---|---|
+//! | [`settings`] | flags, environment and bundle: where to connect, and with what |
+//! | [`credentials`] | what a device shows the broker, checked before anything is sent |
+//! | [`connect`] | host and port → TCP → TLS, each step under a deadline |
+//! | [`session`] | a stream → an accepted MQTT connection, or who refused what |
+//! | [`sensor`] | what is measured; simulators |
+//! | [`publisher`] | one run of messages over one connection |
+//! | [`agent`] | the long-running device program |
+//!
+//! Nothing here knows the platform: it speaks to any MQTT broker.
+
+pub mod agent;
+pub mod connect;
+pub mod credentials;
+mod in_flight;
+pub mod publisher;
+pub mod random;
+pub mod sensor;
+pub mod session;
+pub mod settings;
+
+pub use agent::{Agent, AgentError, AgentSettings};
+pub use connect::{ConnectError, Connector, Deadlines};
+pub use credentials::{Choice, Credentials, CredentialsError, Method};
+pub use sensor::Sensor;
+pub use session::{Session, SessionError};
+pub use settings::{Flags, Settings, SettingsError};

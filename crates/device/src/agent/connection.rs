@@ -1,0 +1,180 @@
+//! One connection of the agent, from the greeting to its end.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::time::Duration;
+
+use tesaiot_contract::DeviceTopic;
+use tesaiot_contract::command::Presence;
+use tesaiot_mqtt::client::{Client, Closed, Connected, HeldAcknowledgement, Incoming, Lost, Published};
+use tesaiot_mqtt::packet::SubscribeAckReason;
+use tesaiot_mqtt::{Message, QoS};
+use tokio::time::{Instant, Interval, timeout};
+
+use super::command::{Arrived, Verdict, answer, arrived};
+use super::{Agent, Event, WINDOW};
+use crate::in_flight::InFlight;
+use crate::session::Session;
+
+/// How long a stop waits for what is in flight.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// How a connection ended.
+pub(super) enum Ended {
+    /// The agent was stopped, and has said goodbye.
+    Stopped,
+    /// By itself.
+    Lost(Lost),
+}
+
+/// What was handed to the connection.
+enum Sent {
+    Sample {
+        seq: u64,
+        at: Instant,
+    },
+    /// An answer; with it goes the acknowledgement of its command.
+    Answer(Option<HeldAcknowledgement>),
+}
+
+impl Agent {
+    pub(super) async fn serve<F: Future<Output = ()>>(
+        &mut self,
+        session: Session,
+        ticker: &mut Interval,
+        mut stop: Pin<&mut F>,
+    ) -> Ended {
+        let Session { connected: Connected { client, mut messages, .. }, tls_version } = session;
+        let (host, port) = (self.settings.connector.host().to_owned(), self.settings.connector.port());
+        self.report.connections += 1;
+        self.emit(Event::Connected { host, port, tls_version });
+        self.outbox.rewind();
+        let mut in_flight = InFlight::new();
+        let mut greeting = pin!(greet(client.clone(), self.filters(), self.status(Presence::Online)));
+        let mut greeted = false;
+        loop {
+            if self.hand_over(&client, &mut in_flight).await.is_err() {
+                return Ended::Lost(client.ended().await);
+            }
+            tokio::select! {
+                biased;
+                () = &mut stop => {
+                    self.leave(&client, in_flight).await;
+                    return Ended::Stopped;
+                }
+                (sent, outcome) = in_flight.next(), if !in_flight.is_empty() => {
+                    if let Some(lost) = self.settle(sent, outcome).await {
+                        return Ended::Lost(lost);
+                    }
+                }
+                incoming = messages.recv() => match incoming {
+                    Some(incoming) => self.receive(incoming, &client, &mut in_flight).await,
+                    None => return Ended::Lost(client.ended().await),
+                },
+                refused = &mut greeting, if !greeted => {
+                    greeted = true;
+                    // A connection that closed meanwhile is noticed by the next turn of the loop.
+                    for filter in refused.unwrap_or_default() {
+                        self.emit(Event::SubscriptionRefused { filter });
+                    }
+                }
+                _ = ticker.tick() => self.sample(),
+            }
+        }
+    }
+
+    fn filters(&self) -> [String; 2] {
+        let device = self.settings.credentials.device_id();
+        [DeviceTopic::commands_filter(device), DeviceTopic::config_filter(device)]
+    }
+
+    /// Gives the connection as many samples as the window takes.
+    async fn hand_over(&mut self, client: &Client, in_flight: &mut InFlight<Sent>) -> Result<(), Closed> {
+        while in_flight.len() < usize::from(WINDOW) {
+            let Some(entry) = self.outbox.next() else { break };
+            let message = Message::new(self.topic.as_str(), entry.payload, QoS::AtLeastOnce);
+            let pending = client.publish(message).await?;
+            in_flight.push(Sent::Sample { seq: entry.seq, at: Instant::now() }, pending);
+        }
+        Ok(())
+    }
+
+    async fn settle(&mut self, sent: Sent, outcome: Published) -> Option<Lost> {
+        if let Published::Lost(lost) = outcome {
+            return Some(lost);
+        }
+        match (sent, outcome) {
+            (Sent::Answer(Some(acknowledgement)), _) => {
+                // Without it the broker sends the command again, which is what a lost connection means.
+                let _ = acknowledgement.accept().await;
+            }
+            (Sent::Answer(None), _) => {}
+            (Sent::Sample { seq, .. }, Published::Refused(reason)) => {
+                self.report.refused += 1;
+                self.done_with(seq);
+                self.emit(Event::Refused { seq, reason });
+            }
+            (Sent::Sample { seq, at }, _) => {
+                self.report.acknowledged += 1;
+                // Only now is the platform known to work: a login alone does not end the back-off.
+                self.backoff.reset();
+                self.done_with(seq);
+                self.emit(Event::Acknowledged { seq, after: at.elapsed() });
+            }
+        }
+        None
+    }
+
+    fn done_with(&mut self, seq: u64) {
+        if !self.outbox.remove(seq) {
+            // It was given up while it was in flight, and arrived after all.
+            self.report.dropped -= 1;
+        }
+    }
+
+    async fn receive(&mut self, incoming: Incoming, client: &Client, in_flight: &mut InFlight<Sent>) {
+        let Incoming { message, acknowledgement, .. } = incoming;
+        match arrived(&message.topic) {
+            Arrived::Command(name) => {
+                let (response, verdict) = answer(&message, &name, (self.clock)(), self.started.elapsed());
+                // A closed connection is noticed by the next turn of the loop; the broker keeps the command.
+                if let Ok(pending) = client.publish(response).await {
+                    in_flight.push(Sent::Answer(acknowledgement), pending);
+                    self.report.commands += 1;
+                    self.emit(Event::Command { name: name.to_string(), known: verdict == Verdict::Ok });
+                }
+                return;
+            }
+            Arrived::Configuration => self.emit(Event::Configuration { topic: message.topic.to_string() }),
+            Arrived::Other => {}
+        }
+        if let Some(acknowledgement) = acknowledgement {
+            let _ = acknowledgement.accept().await;
+        }
+    }
+
+    async fn leave(&mut self, client: &Client, mut in_flight: InFlight<Sent>) {
+        let offline = self.status(Presence::Offline);
+        let farewell = async {
+            // The last message: once it is acknowledged, all before it are answered too.
+            let _ = client.publish(offline).await;
+            client.disconnect().await
+        };
+        if timeout(GOODBYE, farewell).await.is_err() {
+            return;
+        }
+        while !in_flight.is_empty() {
+            let (sent, outcome) = in_flight.next().await;
+            self.settle(sent, outcome).await;
+        }
+    }
+}
+
+/// Subscribes and says online. Returns the filters that were not granted.
+async fn greet(client: Client, filters: [String; 2], online: Message) -> Result<Vec<String>, Closed> {
+    let granted = client.subscribe(filters.clone().map(|filter| (filter, QoS::AtLeastOnce))).await?;
+    client.publish(online).await?;
+    let refused = |reason: &SubscribeAckReason| u8::from(*reason) >= 0x80;
+    let refused = filters.into_iter().zip(&granted).filter(|(_, reason)| refused(reason));
+    Ok(refused.map(|(filter, _)| filter).collect())
+}

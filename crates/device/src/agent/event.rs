@@ -1,0 +1,101 @@
+//! What an agent tells whoever runs it.
+
+use std::time::Duration;
+
+use tesaiot_mqtt::client::Lost;
+use tesaiot_mqtt::packet::PublishAckReason;
+use tesaiot_tls::TlsVersion;
+
+use crate::session::SessionError;
+
+/// Something that happened. None of them holds a payload or a secret.
+#[derive(Debug)]
+pub enum Event {
+    /// The broker accepted the connection.
+    Connected {
+        /// The broker's host
+        host: String,
+        /// The broker's port
+        port: u16,
+        /// The TLS version both ends agreed on
+        tls_version: Option<TlsVersion>,
+    },
+    /// An attempt to connect failed.
+    ConnectFailed {
+        /// Who refused what
+        error: Box<SessionError>,
+        /// The next attempt comes after this
+        retry_in: Duration,
+    },
+    /// An established connection ended by itself.
+    Disconnected {
+        /// Why
+        lost: Lost,
+        /// The next attempt comes after this
+        retry_in: Duration,
+    },
+    /// A sample was taken.
+    Sampled {
+        /// Its sequence number
+        seq: u64,
+        /// Samples that are not acknowledged yet, this one included
+        waiting: usize,
+    },
+    /// The broker took responsibility for a sample.
+    Acknowledged {
+        /// Its sequence number
+        seq: u64,
+        /// From handing it to the connection
+        after: Duration,
+    },
+    /// The broker refused a sample (MQTT 5); it is not sent again.
+    Refused {
+        /// Its sequence number
+        seq: u64,
+        /// Why
+        reason: PublishAckReason,
+    },
+    /// The queue was full: the oldest sample was given up.
+    Dropped {
+        /// Its sequence number
+        seq: u64,
+    },
+    /// The broker did not grant a subscription: commands or configuration will not arrive.
+    SubscriptionRefused {
+        /// The topic filter
+        filter: String,
+    },
+    /// A command came and was answered.
+    Command {
+        /// Its name
+        name: String,
+        /// Whether this agent knows it
+        known: bool,
+    },
+    /// A configuration came. This agent acknowledges it and applies nothing yet.
+    Configuration {
+        /// Its topic
+        topic: String,
+    },
+}
+
+/// What an agent did, from start to stop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Samples taken
+    pub sampled: u64,
+    /// Samples the broker took responsibility for
+    pub acknowledged: u64,
+    /// Samples the broker refused
+    pub refused: u64,
+    /// Samples given up because the queue was full
+    pub dropped: u64,
+    /// Samples still waiting when the agent stopped; without a disk they are gone
+    pub waiting: u64,
+    /// Connections the broker accepted
+    pub connections: u64,
+    /// Commands answered
+    pub commands: u64,
+    /// Events that nobody fetched in time
+    pub events_missed: u64,
+}

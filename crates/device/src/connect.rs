@@ -1,0 +1,130 @@
+//! From a host and a port to an encrypted stream: resolve, connect, shake hands, each under a deadline of its own.
+//!
+//! A failure says at which step it happened, because the answer differs: a name, a port, a certificate.
+
+mod error;
+mod stream;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ClientConfig;
+use tesaiot_mqtt::client::reconnect::Open;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::{Instant, timeout, timeout_at};
+
+pub use error::{Cause, ConnectError, Step};
+pub(crate) use error::{is_client_refusal, tls_hint, tls_message};
+pub use stream::TlsStream;
+
+/// More addresses than any broker has: a resolver that answers with thousands is not followed.
+const MAX_ADDRESSES: usize = 16;
+
+/// How long each step may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadlines {
+    /// Resolving the host name
+    pub dns: Duration,
+    /// Connecting to one of its addresses; they share it
+    pub tcp: Duration,
+    /// The TLS handshake
+    pub tls: Duration,
+}
+
+impl Default for Deadlines {
+    /// Ten seconds each: a slow mobile network needs three, a person waits no longer.
+    fn default() -> Self {
+        let ten = Duration::from_secs(10);
+        Self { dns: ten, tcp: ten, tls: ten }
+    }
+}
+
+/// Opens TLS connections to one host and port. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Connector {
+    host: Arc<str>,
+    port: u16,
+    tls: Arc<ClientConfig>,
+    deadlines: Deadlines,
+}
+
+impl Connector {
+    /// `host` is the name the server's certificate must carry: a DNS name or an IP address.
+    pub fn new(host: &str, port: u16, tls: Arc<ClientConfig>, deadlines: Deadlines) -> Self {
+        Self { host: host.into(), port, tls, deadlines }
+    }
+
+    /// The host it connects to.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port it connects to.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Resolves, connects and shakes hands.
+    ///
+    /// With TLS 1.3 the server judges the client's certificate only after this has returned: its refusal is an
+    /// error of the first read.
+    ///
+    /// # Errors
+    /// [`ConnectError`], which names the step.
+    pub async fn connect(&self) -> Result<TlsStream, ConnectError> {
+        let addresses = self.resolve().await?;
+        let stream = self.dial(&addresses).await?;
+        let deadline = Instant::now() + self.deadlines.tls;
+        match tesaiot_tls::connect(&self.tls, &self.host, stream, deadline).await {
+            Ok(stream) => Ok(TlsStream::new(stream)),
+            Err(error) => Err(self.error(Step::Tls, Cause::Tls(Box::new(error)))),
+        }
+    }
+
+    async fn resolve(&self) -> Result<Vec<SocketAddr>, ConnectError> {
+        let host = self.host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(&self.host);
+        match timeout(self.deadlines.dns, lookup_host((host, self.port))).await {
+            Ok(Ok(addresses)) => Ok(addresses.take(MAX_ADDRESSES).collect()),
+            Ok(Err(error)) => Err(self.error(Step::Dns, Cause::Io(error))),
+            Err(_) => Err(self.error(Step::Dns, Cause::TimedOut(self.deadlines.dns))),
+        }
+    }
+
+    async fn dial(&self, addresses: &[SocketAddr]) -> Result<TcpStream, ConnectError> {
+        let deadline = Instant::now() + self.deadlines.tcp;
+        let mut cause = Cause::NoAddress;
+        for (tried, address) in addresses.iter().enumerate() {
+            // An address that swallows packets must leave time for the next one.
+            let left = deadline.saturating_duration_since(Instant::now());
+            let share = left / (addresses.len() - tried) as u32;
+            cause = match timeout_at(Instant::now() + share, dial_one(*address)).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => Cause::Io(error),
+                Err(_) => Cause::TimedOut(self.deadlines.tcp),
+            };
+        }
+        Err(self.error(Step::Tcp, cause))
+    }
+
+    fn error(&self, step: Step, cause: Cause) -> ConnectError {
+        ConnectError { step, host: self.host.to_string(), port: self.port, cause }
+    }
+}
+
+async fn dial_one(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    // Nagle and delayed acknowledgements together cost 40 ms a message.
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+impl Open for Connector {
+    type Stream = TlsStream;
+    type Error = ConnectError;
+
+    async fn open(&mut self) -> Result<TlsStream, ConnectError> {
+        self.connect().await
+    }
+}

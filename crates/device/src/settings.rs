@@ -1,0 +1,165 @@
+//! Where a device connects and with what, from flags, environment and bundle (the wire contract, sections 6 to 8).
+//!
+//! A flag wins over the process environment, that over a `.env` file, that over the bundle's own files. The `.env`
+//! file is the one in the working directory; when there is none, the bundle's.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use tesaiot_contract::DeviceId;
+use tesaiot_contract::bundle::{Bundle, BundleError};
+use tesaiot_contract::environment::{Environment, EnvironmentError};
+use tesaiot_tls::Versions;
+
+use crate::connect::{Connector, Deadlines};
+use crate::credentials::{Choice, Credentials, CredentialsError, Method};
+
+/// Where a bundle is looked for when nothing says where it is; the last one is assumed.
+const BUNDLE_DIRECTORIES: [&str; 2] = ["../certs_credentials", "./certs_credentials"];
+
+/// What the command line sets.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    /// Directory of the bundle
+    pub bundle_directory: Option<PathBuf>,
+    /// Broker host
+    pub host: Option<String>,
+    /// Broker port
+    pub port: Option<u16>,
+    /// Device
+    pub device_id: Option<DeviceId>,
+}
+
+/// Settings that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The environment holds something unusable, or its `.env` file cannot be read.
+    #[error(transparent)]
+    Environment(#[from] EnvironmentError),
+    /// A file of the bundle is missing or cannot be read.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// The file of trust anchors that the environment names cannot be read.
+    #[error("File not readable: {}", path.display())]
+    TrustAnchor {
+        /// The file
+        path: PathBuf,
+        /// Why
+        source: io::Error,
+    },
+}
+
+impl SettingsError {
+    /// What a person can do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Environment(error) => error.hint(),
+            Self::Bundle(error) => error.hint(),
+            Self::TrustAnchor { .. } => "check TESAIOT_CA_CERT (or CA_CERT_PATH) and who may read the file",
+        }
+    }
+}
+
+/// Flags, environment and bundle together.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The bundle, with what the environment and the flags replace in it
+    pub bundle: Bundle,
+    host: Option<String>,
+    port: Option<u16>,
+}
+
+impl Settings {
+    /// Reads environment and bundle. `process` answers for the process environment.
+    ///
+    /// # Errors
+    /// A file cannot be read, or a setting is none.
+    pub fn load(flags: Flags, process: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
+        let (directory, environment) = surroundings(&flags, process)?;
+        let mut bundle = match flags.device_id.or(environment.device_id) {
+            Some(device_id) => Bundle::read_for(&directory, device_id)?,
+            None => Bundle::read(&directory)?,
+        };
+        if let Some(key) = environment.api_key {
+            // A password in the bundle must not stand in the way of a key that was asked for.
+            bundle.mqtt_password = None;
+            bundle.api_key = Some(key);
+        }
+        bundle.mqtt_username = environment.mqtt_username.or(bundle.mqtt_username);
+        bundle.mqtt_password = environment.mqtt_password.or(bundle.mqtt_password);
+        if let Some(path) = environment.trust_anchor {
+            let anchors = fs::read_to_string(&path);
+            let anchors = anchors.map_err(|source| SettingsError::TrustAnchor { path, source })?;
+            bundle.trust_anchor_pem = Some(anchors);
+        }
+        Ok(Self { bundle, host: flags.host.or(environment.mqtt_host), port: flags.port.or(environment.mqtt_port) })
+    }
+
+    /// The device alone: what a dry run needs. No key and no certificate is read.
+    ///
+    /// # Errors
+    /// As [`Settings::load`].
+    pub fn device_id(flags: Flags, process: impl Fn(&str) -> Option<String>) -> Result<DeviceId, SettingsError> {
+        let (directory, environment) = surroundings(&flags, process)?;
+        match flags.device_id.or(environment.device_id) {
+            Some(device_id) => Ok(device_id),
+            None => Ok(Bundle::read_device_id(directory)?),
+        }
+    }
+
+    /// Credentials out of the bundle.
+    ///
+    /// # Errors
+    /// As [`Credentials::from_bundle`].
+    pub fn credentials(&self, choice: Choice, now: Timestamp) -> Result<Credentials, CredentialsError> {
+        Credentials::from_bundle(&self.bundle, choice, now)
+    }
+
+    /// The mode of the private key when others than its owner may use it.
+    pub fn exposed_key_mode(&self) -> Option<u32> {
+        Bundle::exposed_key_mode(&self.bundle.directory)
+    }
+
+    /// Host and port for this method.
+    pub fn address(&self, method: Method) -> (&str, u16) {
+        let endpoints = &self.bundle.endpoints;
+        let port = match method {
+            Method::MutualTls => endpoints.mqtt_mtls_port,
+            Method::ServerTls => endpoints.mqtt_tls_port,
+        };
+        (self.host.as_deref().unwrap_or(&endpoints.mqtt_host), self.port.unwrap_or(port))
+    }
+
+    /// A connector to that address with these credentials.
+    ///
+    /// # Errors
+    /// The trust anchors cannot be used.
+    pub fn connector(&self, credentials: &Credentials, versions: Versions) -> Result<Connector, CredentialsError> {
+        let (host, port) = self.address(credentials.method());
+        Ok(Connector::new(host, port, credentials.tls_config(versions)?, Deadlines::default()))
+    }
+}
+
+fn surroundings(
+    flags: &Flags,
+    process: impl Fn(&str) -> Option<String>,
+) -> Result<(PathBuf, Environment), SettingsError> {
+    let here = Path::new(".env");
+    let here = here.is_file().then_some(here);
+    let environment = Environment::load(&process, here)?;
+    let directory = flags.bundle_directory.clone().or_else(|| environment.bundle_directory.clone());
+    let directory = directory.unwrap_or_else(standard_directory);
+    let of_bundle = directory.join(".env");
+    if here.is_none() && of_bundle.is_file() {
+        return Ok((directory, Environment::load(&process, Some(&of_bundle))?));
+    }
+    Ok((directory, environment))
+}
+
+fn standard_directory() -> PathBuf {
+    let [above, here] = BUNDLE_DIRECTORIES;
+    let above = Path::new(above);
+    if above.is_dir() { above.to_owned() } else { PathBuf::from(here) }
+}
