@@ -179,6 +179,7 @@ impl<'a> Flattener<'a> {
 
     /// Ends the sample and hands out its metrics.
     pub(super) fn finish(&mut self) -> Result<Vec<Metric>, PayloadError> {
+        self.name.clear();
         self.counted += self.in_sample();
         let mut metrics = std::mem::take(&mut self.metrics);
         units::resolve(&mut metrics, &mut self.unit_like, &mut self.groups, self.limits)?;

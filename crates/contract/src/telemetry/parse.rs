@@ -41,7 +41,7 @@ pub fn parse(
     let read = batch::PayloadSeed { reader: &mut reader, kind }.deserialize(&mut json).and_then(|()| json.end());
     match read {
         Ok(()) => Ok(reader.samples),
-        Err(error) => Err(reader.reason(text, &error)),
+        Err(error) => Err(reader.reason(text, kind, &error)),
     }
 }
 
@@ -68,15 +68,18 @@ impl Reader<'_> {
         result.map_err(|reason| self.refuse(reason))
     }
 
-    fn reason(self, text: &str, error: &serde_json::Error) -> PayloadError {
+    fn reason(self, text: &str, kind: Option<&str>, error: &serde_json::Error) -> PayloadError {
         let (line, column) = (error.line(), error.column());
+        // Outside every sample, the value is the bare one that the topic names.
+        let name = match (self.flat.name(), kind) {
+            ("", Some(kind)) => batch::bare_name(kind).into(),
+            (name, _) => name.into(),
+        };
         match self.refused {
             Some(reason) => reason,
             // Only a batch has a place that is not open to every kind of value.
             None if error.is_data() => PayloadError::NotAnObject,
-            None if error.is_syntax() && is_non_finite(text, line, column) => {
-                PayloadError::NonFinite { name: self.flat.name().into() }
-            }
+            None if error.is_syntax() && is_non_finite(text, line, column) => PayloadError::NonFinite { name },
             None => PayloadError::NotJson { line, column },
         }
     }

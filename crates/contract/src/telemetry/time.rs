@@ -30,7 +30,8 @@ pub(super) fn parse(text: &str) -> Option<Timestamp> {
         i8::try_from(if second == 60 { 59 } else { second }).ok()?,
         nanosecond,
     );
-    offset(zone)?.to_timestamp(civil.ok()?).ok()
+    // Only the last day of the year 9999 is beyond a timestamp; it is a time, if an absurd one.
+    Some(offset(zone)?.to_timestamp(civil.ok()?).unwrap_or(Timestamp::MAX))
 }
 
 /// The decimals as nanoseconds, and what follows them.

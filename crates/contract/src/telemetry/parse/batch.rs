@@ -17,12 +17,17 @@ pub(super) struct PayloadSeed<'r, 'a> {
 /// Reads one object of a batch.
 struct SampleSeed<'r, 'a>(&'r mut Reader<'a>);
 
+/// The name of a bare value on `telemetry/{kind}`.
+pub(super) fn bare_name(kind: &str) -> String {
+    kind.replace('/', "_")
+}
+
 impl PayloadSeed<'_, '_> {
     /// A bare value, named by the topic.
     fn scalar<E: de::Error>(self, read: impl FnOnce(&mut MetricSeed<'_, '_>) -> Result<(), E>) -> Result<(), E> {
         let Some(kind) = self.kind else { return Err(self.reader.refuse(PayloadError::ScalarWithoutType)) };
         self.reader.flat.start();
-        let named = self.reader.flat.set_name(&kind.replace('/', "_"));
+        let named = self.reader.flat.set_name(&bare_name(kind));
         self.reader.kept(named)?;
         read(&mut MetricSeed::new(self.reader))?;
         let metrics = self.reader.flat.finish();
