@@ -1,4 +1,5 @@
 //! The payload rules of section 4 of the wire contract.
+#![allow(clippy::unwrap_used, reason = "a test panics to fail")]
 
 use jiff::{SignedDuration, Timestamp};
 use tesaiot_contract::telemetry::{Limits, PayloadError, parse};

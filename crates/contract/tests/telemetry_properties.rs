@@ -1,4 +1,5 @@
 //! What holds for every payload: nothing panics, and what was read prints to what reads the same.
+#![allow(clippy::unwrap_used, reason = "a test panics to fail")]
 
 use jiff::Timestamp;
 use proptest::prelude::*;

@@ -1,4 +1,5 @@
 //! The topics of section 3 of the wire contract, and the access rule that follows from the identity.
+#![allow(clippy::unwrap_used, reason = "a test panics to fail")]
 
 use proptest::prelude::*;
 use tesaiot_contract::topic::{CommandName, InvalidPath, InvalidTopic, MAX_PATH_BYTES, TopicBase, TopicPath};
