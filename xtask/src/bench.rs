@@ -17,7 +17,11 @@ struct Benchmark {
     cargo: &'static [&'static str],
 }
 
-const BENCHMARKS: &[Benchmark] = &[];
+const BENCHMARKS: &[Benchmark] = &[Benchmark {
+    name: "spine",
+    measures: "start, memory, one sample, 20,000 samples: against mosquitto in the same run",
+    cargo: &["bench", "--package", "tesaiot", "--bench", "spine"],
+}];
 
 /// Runs the benchmark named first in `arguments` (the rest goes to it), or all of them.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {

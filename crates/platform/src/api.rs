@@ -61,7 +61,7 @@ impl State {
         limits: Limits,
         stop: CancellationToken,
     ) -> Self {
-        let batch_limits = Limits { max_payload_bytes: MAX_BODY_BYTES, ..limits.clone() };
+        let batch_limits = Limits { max_payload_bytes: MAX_BODY_BYTES, ..limits };
         Self {
             provisioning,
             telemetry,
