@@ -91,6 +91,18 @@ impl Appender {
             .map_err(|source| StoreError::from_sqlite(&path, During::Commit, source))
     }
 
+    /// Bounds the size of the database file to a number of pages of 4 KiB, or to the largest that
+    /// SQLite can hold. An append that needs more fails with [`StoreError::Full`].
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn limit_pages(&mut self, pages: Option<u32>) -> Result<(), StoreError> {
+        let pages = pages.unwrap_or(u32::MAX - 1);
+        self.connection
+            .pragma_update(None, "max_page_count", pages)
+            .map_err(|source| StoreError::from_sqlite(self.path(), During::Read, source))
+    }
+
     pub(super) fn path(&self) -> &Path {
         self.shared.readers.path()
     }

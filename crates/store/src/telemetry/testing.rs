@@ -1,5 +1,7 @@
 //! Generators for the property tests of this module.
 
+mod model;
+
 use jiff::Timestamp;
 use proptest::prelude::*;
 use tesaiot_contract::telemetry::{MessageId, Metric, Sample, Value};
