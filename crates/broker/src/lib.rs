@@ -28,6 +28,7 @@ pub mod counters;
 pub mod host;
 mod listener;
 mod mailbox;
+pub mod outcome;
 pub mod receipt;
 mod retained;
 mod router;
@@ -48,7 +49,8 @@ pub use config::Config;
 pub use counters::{Counters, Snapshot};
 pub use host::{Action, Connecting, Event, Host, Peer, Refusal};
 pub use listener::Listener;
-pub use receipt::{Outcome, Receipt};
+pub use outcome::Outcome;
+pub use receipt::Receipt;
 
 use retained::Retained;
 use router::Router;

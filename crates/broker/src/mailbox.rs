@@ -9,7 +9,7 @@ use tesaiot_mqtt::inbound::Ticket;
 use tesaiot_mqtt::packet::DisconnectReasonCode;
 use tesaiot_mqtt::{Message, QoS};
 
-use crate::receipt::Outcome;
+use crate::outcome::Outcome;
 
 /// A message for a subscriber.
 #[derive(Clone, Debug)]

@@ -3,21 +3,9 @@
 use std::sync::Arc;
 
 use tesaiot_mqtt::inbound::Ticket;
-use tesaiot_mqtt::packet::PublishAckReason;
 
 use crate::mailbox::Mailbox;
-
-/// What became of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It is safe. It is acknowledged and delivered to subscribers.
-    Stored,
-    /// It is safe, and its publisher should know that it was not what it should be: it is kept aside and not
-    /// delivered. MQTT 5 hears the reason; 3.1.1 hears a plain acknowledgement.
-    Refused(PublishAckReason),
-    /// It is not safe. The connection is closed without an acknowledgement, so that the client keeps it.
-    Unavailable,
-}
+use crate::outcome::Outcome;
 
 /// Names one message of one connection whose acknowledgement is held. Dropping it is [`Outcome::Unavailable`].
 #[derive(Debug)]

@@ -26,7 +26,6 @@ mod read;
 mod write;
 
 pub use files::BundleFile;
-pub(crate) use read::read_text;
 
 /// Everything one device needs to connect. What a bundle must hold depends on how its device logs in, so all but the
 /// identifier may be missing; the `require_…` methods name the file when what they return is.

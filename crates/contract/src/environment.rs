@@ -127,7 +127,7 @@ struct File {
 
 impl File {
     fn read(path: &Path) -> Result<Self, EnvironmentError> {
-        let text = crate::bundle::read_text(path)
+        let text = crate::text_file::read_text(path)
             .map_err(|source| EnvironmentError::NotReadable { path: path.to_owned(), source })?;
         let values = dotenv::parse(&text, &ALL.concat()).map_err(|error| EnvironmentError::Line {
             path: path.to_owned(),

@@ -10,6 +10,7 @@ pub mod endpoints;
 pub mod environment;
 pub mod secret;
 pub mod telemetry;
+mod text_file;
 pub mod topic;
 
 pub use device_id::{DeviceId, InvalidDeviceId};

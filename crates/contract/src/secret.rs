@@ -68,13 +68,9 @@ pub enum KeyKind {
 impl KeyKind {
     /// The kind, by prefix.
     pub fn of(key: &str) -> Option<Self> {
-        [
-            (DEVICE_API_KEY_PREFIX, Self::Device),
-            (REST_KEY_PREFIX, Self::Rest),
-            (MQTT_TOKEN_PREFIX, Self::Mqtt),
-        ]
-        .into_iter()
-        .find_map(|(prefix, kind)| key.starts_with(prefix).then_some(kind))
+        [(DEVICE_API_KEY_PREFIX, Self::Device), (REST_KEY_PREFIX, Self::Rest), (MQTT_TOKEN_PREFIX, Self::Mqtt)]
+            .into_iter()
+            .find_map(|(prefix, kind)| key.starts_with(prefix).then_some(kind))
     }
 }
 

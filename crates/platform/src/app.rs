@@ -3,7 +3,6 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use tesaiot_broker::{Broker, Listener};
@@ -11,7 +10,7 @@ use tesaiot_contract::bundle::Bundle;
 use tesaiot_contract::{DeviceId, Endpoints};
 use tesaiot_pki::Authority;
 use tesaiot_store::registry::{Device, NewDevice};
-use tesaiot_store::{Registry, StoreError, Telemetry};
+use tesaiot_store::{Registry, Telemetry};
 use tesaiot_tls::{
     ClientCertificates, ServerIdentity, ServerIdentityPublisher, TrustAnchors, Versions, server_config,
     server_identity_channel,
@@ -24,6 +23,7 @@ use tokio_util::task::TaskTracker;
 use crate::api;
 use crate::config::Config;
 use crate::data_dir::DataDir;
+use crate::error::{BuildError, RunError};
 use crate::first_start::{self, FirstStart};
 use crate::gate::{Gate, Proof, Revocations, still_entitled};
 use crate::incidents::Incidents;
@@ -33,95 +33,6 @@ use crate::provisioning::{Provisioning, ProvisioningError};
 
 /// Devices that connect at the very moment rights are taken away, waiting to be looked at again.
 const SUSPECTS: usize = 1024;
-
-/// Why a platform could not be built. Nothing is served, and nothing that was there is lost.
-#[derive(Debug, thiserror::Error)]
-pub enum BuildError {
-    /// The configuration has mistakes: all of them.
-    #[error("the configuration has mistakes: {}", .0.join("; "))]
-    Config(Vec<String>),
-    /// The data directory cannot be used.
-    #[error("the data directory {} cannot be used", path.display())]
-    DataDir {
-        /// The directory.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A file cannot be written.
-    #[error("{} cannot be written", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A port cannot be bound.
-    #[error("port {port} cannot be bound on {bind}")]
-    Bind {
-        /// The address.
-        bind: IpAddr,
-        /// The port.
-        port: u16,
-        /// Why.
-        source: io::Error,
-    },
-    /// A database cannot be opened.
-    #[error("the store cannot be opened")]
-    Store(#[from] StoreError),
-    /// The certificate authority cannot be opened.
-    #[error("the certificate authority cannot be opened")]
-    OpenAuthority(#[from] tesaiot_pki::OpenError),
-    /// The certificate authority cannot be created.
-    #[error("the certificate authority cannot be created")]
-    CreateAuthority(#[from] tesaiot_pki::CreateError),
-    /// The server's certificate cannot be issued.
-    #[error("the server's certificate cannot be issued")]
-    Issue(#[from] tesaiot_pki::IssueError),
-    /// The server's certificates cannot be used.
-    #[error("the server's certificates cannot be used")]
-    Tls(#[from] tesaiot_tls::ConfigError),
-    /// The writer thread cannot be started.
-    #[error("a thread cannot be started")]
-    Thread(#[source] io::Error),
-    /// The system gave no random numbers.
-    #[error("the system gave no random numbers")]
-    Random,
-    /// The start was interrupted.
-    #[error("the start was interrupted")]
-    Interrupted,
-}
-
-impl BuildError {
-    /// What to do now.
-    pub fn hint(&self) -> String {
-        match self {
-            Self::Config(_) => "correct the flags or the configuration file".into(),
-            Self::DataDir { .. } | Self::Write { .. } => {
-                "choose a directory this user may write to with --data-dir".into()
-            }
-            Self::Bind { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
-                "another program listens there: stop it, or choose another port (see --help)".into()
-            }
-            Self::Bind { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-                "ports below 1024 need a privilege: choose a higher one".into()
-            }
-            Self::Bind { .. } => "choose an address of this machine with --bind".into(),
-            Self::Store(error) => error.hint().unwrap_or("see the cause above").into(),
-            Self::OpenAuthority(_) => "restore the ca directory from a backup".into(),
-            Self::CreateAuthority(_) | Self::Issue(_) | Self::Tls(_) => "check the host names given with --host".into(),
-            Self::Thread(_) | Self::Random | Self::Interrupted => "try again; if it stays, report it".into(),
-        }
-    }
-}
-
-/// Why a platform ended other than by being asked to.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// The drain did not finish in time; what was not acknowledged is with the devices.
-    #[error("not everything ended within {0:?}")]
-    GraceExceeded(std::time::Duration),
-}
 
 /// Where the platform listens.
 #[derive(Clone, Copy, Debug)]

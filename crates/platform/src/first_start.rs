@@ -14,9 +14,9 @@ use tesaiot_store::registry::{Registry, Role};
 use tesaiot_tls::ServerIdentity;
 use zeroize::Zeroizing;
 
-use crate::app::BuildError;
 use crate::config::{Config, RootKey};
 use crate::data_dir::{DataDir, OperatorAccess, replace};
+use crate::error::BuildError;
 
 /// The one administrator of a new platform.
 const ADMIN_EMAIL: &str = "admin@localhost";

@@ -12,11 +12,13 @@
 //! | `api` | HTTPS: REST and the live feed |
 //! | `first_start` | what exists after the first start and not before |
 //! | [`data_dir`] | what is where on disk |
+//! | [`error`] | why a platform does not start |
 
 mod api;
 pub mod app;
 pub mod config;
 pub mod data_dir;
+pub mod error;
 mod first_start;
 mod gate;
 mod incidents;
@@ -24,8 +26,9 @@ pub mod ingest;
 mod presence;
 pub mod provisioning;
 
-pub use app::{Addresses, App, BuildError, Platform, RunError};
+pub use app::{Addresses, App, Platform};
 pub use config::{Config, RootKey};
+pub use error::{BuildError, RunError};
 pub use first_start::FirstStart;
 pub use ingest::Stored;
 pub use provisioning::ProvisioningError;

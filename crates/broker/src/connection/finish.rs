@@ -19,7 +19,8 @@ use super::{Connection, Ended, route};
 use crate::counters::increment;
 use crate::host::{Event, Host, reason_text};
 use crate::mailbox::Mailbox;
-use crate::receipt::{Outcome, Receipt};
+use crate::outcome::Outcome;
+use crate::receipt::Receipt;
 
 /// How long a client may take to read the farewell.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);

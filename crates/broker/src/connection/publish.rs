@@ -12,7 +12,8 @@ use tokio::time::Instant;
 use super::{Connection, Ended, route};
 use crate::counters::increment;
 use crate::host::{Action, Event, Host};
-use crate::receipt::{Outcome, Receipt};
+use crate::outcome::Outcome;
+use crate::receipt::Receipt;
 use crate::session::HeldMessage;
 
 impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
