@@ -28,11 +28,11 @@ pub struct Config {
     pub max_queued_bytes: usize,
     /// QoS 1 and 2 messages sent to a 3.1.1 client at a time; an MQTT 5 client says itself.
     pub max_in_flight: u16,
-    /// How long a client may take to read what was written before it is closed.
+    /// How long a client may read nothing of what was written before it is closed.
     pub write_timeout: Duration,
     /// Longest life of a session without a connection.
     pub max_session_expiry: Duration,
-    /// Sessions without a connection; beyond it the ones nearest to their expiry are discarded.
+    /// Sessions without a connection; beyond it a session ends with its connection.
     pub max_offline_sessions: usize,
     /// Subscriptions per session.
     pub max_subscriptions: usize,

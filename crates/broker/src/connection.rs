@@ -31,6 +31,7 @@ use crate::Shared;
 use crate::counters::{Gauge, increment};
 use crate::host::{Host, Peer};
 use crate::mailbox::{Delivered, Delivery, Mail};
+use crate::retained::RetainedQueue;
 use crate::session::{Session, SessionState};
 
 /// Encoded bytes that are written without waiting for the end of the work at hand.
@@ -82,7 +83,6 @@ struct Connection<H: Host, S> {
     version: Version,
     session: Arc<Session>,
     state: OwnedMutexGuard<SessionState>,
-    generation: u64,
     will: Option<Message>,
     /// One and a half times the keep-alive of CONNECT (MQTT-3.1.2-22); `None` when the client asked for none.
     silence_limit: Option<Duration>,
@@ -91,6 +91,8 @@ struct Connection<H: Host, S> {
     last_progress: Instant,
     /// Since when the client has not read what was written.
     write_blocked_since: Option<Instant>,
+    /// Retained messages of new subscriptions. They do not go through the mailbox, whose bounds they may exceed.
+    retained: RetainedQueue,
     /// Bytes of messages whose acknowledgement is held.
     held_bytes: usize,
     clock: Pin<Box<Sleep>>,
@@ -139,8 +141,16 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
         }
         let writable = self.link.pending_output() < MAX_PENDING_OUTPUT;
         let room = |qos| writable && (qos == QoS::AtMostOnce || !self.state.outbound.is_full());
-        if let Poll::Ready(mail) = self.session.mailbox.poll(context, room) {
+        // What was retained is older than what comes now, and leaves first.
+        let waiting = self.retained.front(&self.shared.retained).map(|delivery| delivery.qos);
+        let mail = self.session.mailbox.poll(context, |qos| waiting.is_none() && room(qos));
+        if let Poll::Ready(mail) = mail {
             return Poll::Ready(Ok(Event::Mail(mail)));
+        }
+        if waiting.is_some_and(room)
+            && let Some(delivery) = self.retained.pop()
+        {
+            return Poll::Ready(Ok(Event::Mail(Mail::Delivery(delivery))));
         }
         if writable
             && self.may_read()
@@ -157,8 +167,11 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
 
     /// Starts writing what is pending; what the client does not take stays.
     fn poll_write(&mut self, context: &mut Context<'_>) -> Result<(), LinkError> {
+        let before = self.link.pending_output();
         match self.link.poll_flush(context)? {
             Poll::Ready(()) => self.write_blocked_since = None,
+            // A thin line is not a dead one: it takes a little at a time.
+            Poll::Pending if self.link.pending_output() < before => self.write_blocked_since = Some(Instant::now()),
             Poll::Pending => {
                 self.write_blocked_since.get_or_insert_with(Instant::now);
             }
@@ -211,7 +224,8 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
                         self.state.expiry = wanted.min(self.shared.config.max_session_expiry);
                     }
                 }
-                let with_will = disconnect.reason_code == DisconnectReasonCode::DisconnectWithWillMessage;
+                // MQTT-3.14.4-3: only a goodbye without a reason discards the Last Will.
+                let with_will = disconnect.reason_code != DisconnectReasonCode::NormalDisconnection;
                 Err(Ended::ByClient { with_will })
             }
             // A second CONNECT (MQTT-3.1.0-2), AUTH without a method, and packets only a server sends.
@@ -238,9 +252,10 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
                 return Err(match reason {
                     DisconnectReasonCode::UnspecifiedError => Ended::StoreUnavailable,
                     reason => {
-                        if reason == DisconnectReasonCode::KeepAliveTimeout {
-                            increment(&self.shared.counters.keep_alive_timeouts);
-                        }
+                        increment(match reason {
+                            DisconnectReasonCode::KeepAliveTimeout => &self.shared.counters.keep_alive_timeouts,
+                            _ => &self.shared.counters.slow_subscribers,
+                        });
                         Ended::ByBroker(reason)
                     }
                 });

@@ -114,7 +114,8 @@ pub trait Host: Send + Sync + 'static {
     /// Who a connection is, once authenticated. It carries everything [`Host::authorize`] needs.
     type Identity: Send + Sync + 'static;
 
-    /// Decides who a client is. Called once per connection, before anything is allocated for it.
+    /// Decides who a client is, before anything is allocated for it. Called once per connection, and once more when
+    /// any client was evicted meanwhile: the first answer may be older than the eviction.
     fn authenticate(&self, connecting: Connecting<'_>) -> impl Future<Output = Result<Self::Identity, Refusal>> + Send;
 
     /// Decides whether an identity may use a topic. Called for every publish: it must be quick.
@@ -122,7 +123,8 @@ pub trait Host: Send + Sync + 'static {
 
     /// Takes a message into safety. The receipt, present for QoS 1 and 2, is resolved once the message is stored;
     /// the acknowledgement leaves then and not before. May wait for room in the host's queue: the connection is
-    /// not read meanwhile.
+    /// not read meanwhile, and when it is closed meanwhile the future is dropped, message and receipt with it. The
+    /// message of a Last Will has a receipt whatever its quality of service.
     fn accept(
         &self,
         identity: &Arc<Self::Identity>,

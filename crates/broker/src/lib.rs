@@ -105,12 +105,14 @@ impl<H: Host> Broker<H> {
         self.shared.tasks.spawn(listener::run(shared, listener));
     }
 
-    /// Serves one stream that is already open (and decrypted), until it ends.
+    /// Serves one stream that is already open (and decrypted), until it ends. Drive it to its end: dropped half way,
+    /// the client stays "connected", without a Last Will, until it connects again.
     pub fn serve<S>(&self, stream: S, peer: Peer) -> impl Future<Output = ()> + Send + use<S, H>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        connection::serve(Arc::clone(&self.shared), stream, peer)
+        let serving = connection::serve(Arc::clone(&self.shared), stream, peer);
+        self.shared.tasks.track_future(serving)
     }
 
     /// Delivers a message of the host's own to subscribers. The host has stored it already, if it wants it stored.

@@ -75,7 +75,7 @@ impl Mailbox {
 
     pub(crate) fn deliver(&self, delivery: Delivery) -> Delivered {
         let mut inner = self.lock();
-        let size = delivery.message.payload.len() + delivery.message.topic.len();
+        let size = delivery.message.size();
         let full = inner.deliveries.len() >= self.max_queued || inner.delivery_bytes + size > self.max_queued_bytes;
         if !inner.connected && delivery.qos == QoS::AtMostOnce {
             return Delivered::Dropped;
@@ -84,7 +84,11 @@ impl Mailbox {
             if !inner.connected || delivery.qos == QoS::AtMostOnce {
                 return Delivered::Dropped;
             }
-            inner.close.get_or_insert(DisconnectReasonCode::QuotaExceeded);
+            if inner.close.is_some() {
+                // It is on its way out already: that is counted once.
+                return Delivered::Dropped;
+            }
+            inner.close = Some(DisconnectReasonCode::QuotaExceeded);
             let waker = inner.waker.take();
             drop(inner);
             waker.into_iter().for_each(Waker::wake);
@@ -117,7 +121,7 @@ impl Mailbox {
         if !connected {
             // MQTT 5 section 4.1: the session keeps QoS 1 and 2 only.
             inner.deliveries.retain(|delivery| delivery.qos != QoS::AtMostOnce);
-            inner.delivery_bytes = inner.deliveries.iter().map(size_of_delivery).sum();
+            inner.delivery_bytes = inner.deliveries.iter().map(|delivery| delivery.message.size()).sum();
         }
     }
 
@@ -141,13 +145,23 @@ impl Mailbox {
             && room(front.qos)
             && let Some(delivery) = inner.deliveries.pop_front()
         {
-            inner.delivery_bytes -= size_of_delivery(&delivery);
+            inner.delivery_bytes -= delivery.message.size();
             return Poll::Ready(Mail::Delivery(delivery));
         }
         match &mut inner.waker {
             Some(waker) => waker.clone_from(context.waker()),
             none => *none = Some(context.waker().clone()),
         }
+        Poll::Pending
+    }
+
+    /// The order to close only: all that a connection listens to while the host has no room for its message.
+    pub(crate) fn poll_close(&self, context: &mut Context<'_>) -> Poll<DisconnectReasonCode> {
+        let mut inner = self.lock();
+        if let Some(reason) = inner.close {
+            return Poll::Ready(reason);
+        }
+        inner.waker = Some(context.waker().clone());
         Poll::Pending
     }
 
@@ -160,8 +174,4 @@ impl Mailbox {
         }
         Poll::Ready(std::mem::take(&mut inner.resolved))
     }
-}
-
-fn size_of_delivery(delivery: &Delivery) -> usize {
-    delivery.message.payload.len() + delivery.message.topic.len()
 }

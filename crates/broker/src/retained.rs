@@ -1,9 +1,12 @@
 //! The last retained message of each topic.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{PoisonError, RwLock};
 
-use tesaiot_mqtt::{Message, topic};
+use bytestring::ByteString;
+use tesaiot_mqtt::{Message, QoS, topic};
+
+use crate::mailbox::Delivery;
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -33,8 +36,7 @@ impl Retained {
         if message.payload.is_empty() {
             return true;
         }
-        // A copy: the received payload shares its buffer with its neighbours, which must not stay alive with it.
-        let kept = Message { payload: bytes::Bytes::copy_from_slice(&message.payload), ..message.clone() };
+        let kept = message.detached();
         let bytes = size(&kept);
         if inner.messages.len() >= self.max_messages || inner.bytes + bytes > self.max_bytes {
             return false;
@@ -53,6 +55,45 @@ impl Retained {
     }
 }
 
+/// Retained messages on their way to one new subscriber. Expanded one filter at a time: a client that subscribes to
+/// much, and often, holds the messages of one filter at most.
+#[derive(Debug, Default)]
+pub(crate) struct RetainedQueue {
+    filters: VecDeque<(ByteString, QoS)>,
+    messages: VecDeque<Delivery>,
+}
+
+impl RetainedQueue {
+    /// Queues what is retained below `filter`, to be sent at `qos` at most.
+    pub(crate) fn push(&mut self, filter: ByteString, qos: QoS) {
+        self.filters.retain(|(known, _)| *known != filter);
+        self.filters.push_back((filter, qos));
+    }
+
+    pub(crate) fn remove(&mut self, filter: &str) {
+        self.filters.retain(|(known, _)| known != filter);
+    }
+
+    pub(crate) fn front(&mut self, retained: &Retained) -> Option<&Delivery> {
+        while self.messages.is_empty() {
+            let (filter, granted) = self.filters.pop_front()?;
+            let deliveries = retained.matching(&filter).into_iter();
+            self.messages = deliveries
+                .map(|message| Delivery { qos: message.qos.less_value(granted), retain: true, message })
+                .collect();
+        }
+        self.messages.front()
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Delivery> {
+        let delivery = self.messages.pop_front();
+        if self.messages.is_empty() {
+            self.messages = VecDeque::new();
+        }
+        delivery
+    }
+}
+
 fn size(message: &Message) -> usize {
-    message.topic.len() * 2 + message.payload.len() + 128
+    message.topic.len() + message.size() + 128
 }

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tesaiot_mqtt::Message;
@@ -40,8 +39,6 @@ pub(crate) struct Session {
     pub(crate) mailbox: Arc<Mailbox>,
     /// Held by the connection for as long as it lives: a take-over waits here until the one before has let go.
     pub(crate) state: Arc<tokio::sync::Mutex<SessionState>>,
-    /// Counts connections: the highest is the one that may live.
-    pub(crate) generation: AtomicU64,
 }
 
 impl Session {
@@ -56,7 +53,6 @@ impl Session {
                 expiry: Duration::ZERO,
                 resumable: false,
             })),
-            generation: AtomicU64::new(0),
         }
     }
 }

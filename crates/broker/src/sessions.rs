@@ -23,16 +23,44 @@ const SWEEP: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 struct Entry {
     session: Arc<Session>,
-    /// When the session ends if nobody connects; `None` while a connection holds it.
+    /// When the session ends if nobody connects; `None` while a connection holds it or waits for it.
     expires_at: Option<Instant>,
+    /// Connections that wait for the one before to let go. The last in line gets the session; whoever lets go while
+    /// somebody waits leaves the session's fate to him.
+    waiting: usize,
     /// Discard the session when its connection ends, whatever its expiry.
     evicted: bool,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    entries: HashMap<Arc<str>, Entry>,
+    /// Entries with an expiry: sessions without a connection.
+    offline: usize,
+}
+
+impl Table {
+    /// Nobody holds the session any more: it lives on until `at`, or ends.
+    fn release(&mut self, client_id: &str, at: Option<Instant>) {
+        if let Some(at) = at {
+            if let Some(entry) = self.entries.get_mut(client_id)
+                && entry.expires_at.replace(at).is_none()
+            {
+                self.offline += 1;
+            }
+        } else if let Some(entry) = self.entries.remove(client_id)
+            && entry.expires_at.is_some()
+        {
+            self.offline -= 1;
+        }
+    }
 }
 
 /// The sessions of a broker, by client identifier.
 #[derive(Debug)]
 pub(crate) struct Sessions {
-    entries: Mutex<HashMap<Arc<str>, Entry>>,
+    table: Mutex<Table>,
+    evictions: AtomicU64,
     config: Config,
 }
 
@@ -40,22 +68,41 @@ pub(crate) struct Sessions {
 pub(crate) struct Attached {
     pub(crate) session: Arc<Session>,
     pub(crate) state: OwnedMutexGuard<SessionState>,
-    pub(crate) generation: u64,
     /// Whether state of an earlier connection was resumed.
     pub(crate) present: bool,
 }
 
+/// A place in the line for a session. Dropped, it is given up: nobody may wait for one who no longer does.
+struct InLine<'a> {
+    sessions: &'a Sessions,
+    session: &'a Session,
+    left: bool,
+}
+
+impl Drop for InLine<'_> {
+    fn drop(&mut self) {
+        if !self.left {
+            self.sessions.give_up(self.session);
+        }
+    }
+}
+
 impl Sessions {
     pub(crate) fn new(config: &Config) -> Self {
-        Self { entries: Mutex::default(), config: config.clone() }
+        Self { table: Mutex::default(), evictions: AtomicU64::new(0), config: config.clone() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Entry>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Evictions so far. A client that was authenticated before the last one may be the one it was meant for.
+    pub(crate) fn evictions(&self) -> u64 {
+        self.evictions.load(Ordering::SeqCst)
     }
 
     /// Takes the session of `client_id`, from a live connection if there is one: that one closes, finishes what
-    /// it holds, and lets go. `None` when a newer connection was faster, or the old one does not end in time.
+    /// it holds, and lets go. `None` when a newer connection waits too, or the old one does not end in time.
     pub(crate) async fn attach(
         &self,
         client_id: &str,
@@ -63,42 +110,46 @@ impl Sessions {
         router: &Router,
         taken_over: &AtomicU64,
     ) -> Option<Attached> {
-        let (session, generation, expired) = {
-            let mut entries = self.lock();
+        let (session, expired) = {
+            let mut table = self.lock();
+            let table = &mut *table;
             let client_id: Arc<str> = client_id.into();
-            let entry = entries.entry(Arc::clone(&client_id)).or_insert_with(|| Entry {
+            let entry = table.entries.entry(Arc::clone(&client_id)).or_insert_with(|| Entry {
                 session: Arc::new(Session::new(client_id, &self.config)),
                 expires_at: None,
+                waiting: 0,
                 evicted: false,
             });
-            let expired = entry.expires_at.is_some_and(|at| at <= Instant::now());
-            entry.expires_at = None;
-            entry.evicted = false;
-            // Under the lock, so that a connection that ends now sees that somebody waits.
-            let generation = entry.session.generation.fetch_add(1, Ordering::SeqCst) + 1;
-            (Arc::clone(&entry.session), generation, expired)
+            entry.waiting += 1;
+            let expires_at = entry.expires_at.take();
+            if expires_at.is_some() {
+                table.offline -= 1;
+            }
+            (Arc::clone(&entry.session), expires_at.is_some_and(|at| at <= Instant::now()))
         };
+        let mut in_line = InLine { sessions: self, session: &session, left: false };
         session.mailbox.close(DisconnectReasonCode::SessionTakenOver);
         let waited = session.state.try_lock().is_err();
         let locked = tokio::time::timeout(self.config.acknowledge_timeout, Arc::clone(&session.state).lock_owned());
-        let Ok(mut state) = locked.await else {
-            // The one before does not let go: the sweeper clears up after it, unless somebody else comes first.
-            let mut entries = self.lock();
-            if session.generation.load(Ordering::SeqCst) == generation
-                && let Some(entry) = entries.get_mut(client_id)
-            {
-                entry.expires_at = Some(Instant::now());
+        let mut state = locked.await.ok()?;
+        {
+            let mut table = self.lock();
+            in_line.left = true;
+            if let Some(entry) = table.entries.get_mut(client_id) {
+                entry.waiting -= 1;
+                entry.evicted = false;
+                if entry.waiting > 0 {
+                    // Before the table is unlocked: who waits finds the session free, or is given it.
+                    drop(state);
+                    return None;
+                }
             }
-            return None;
-        };
+            // Under the lock: an order to close that comes from now on is meant for this connection, and stands.
+            session.mailbox.set_connected(true);
+        }
+        drop(in_line);
         if waited {
             counters::increment(taken_over);
-        }
-        // Whoever is newer raised the generation first and gave the order to close second: either it is seen
-        // here, or its order comes after this line and stands.
-        session.mailbox.set_connected(true);
-        if session.generation.load(Ordering::SeqCst) != generation {
-            return None;
         }
         let present = state.resumable && !clean_start && !expired;
         if present {
@@ -107,47 +158,50 @@ impl Sessions {
         } else {
             reset(&session, &mut state, router, &self.config);
         }
-        Some(Attached { session, state, generation, present })
+        Some(Attached { session, state, present })
+    }
+
+    /// The connection before did not let go in time, or the wait was abandoned. The session stays with it, and its fate too, unless it has let
+    /// go this very moment and nobody else waits.
+    fn give_up(&self, session: &Session) {
+        let mut table = self.lock();
+        let Some(entry) = table.entries.get_mut(&session.client_id) else { return };
+        entry.waiting -= 1;
+        if entry.waiting == 0
+            && let Ok(state) = session.state.try_lock()
+        {
+            table.release(&session.client_id, state.resumable.then(|| Instant::now() + state.expiry));
+        }
     }
 
     /// A connection lets go of its session, which lives on for its expiry, or ends.
-    pub(crate) fn detach(
-        &self,
-        session: &Arc<Session>,
-        mut state: OwnedMutexGuard<SessionState>,
-        generation: u64,
-        router: &Router,
-    ) {
+    pub(crate) fn detach(&self, session: &Arc<Session>, mut state: OwnedMutexGuard<SessionState>, router: &Router) {
         session.mailbox.set_connected(false);
-        let mut entries = self.lock();
-        let offline =
-            entries.values().filter(|entry| entry.expires_at.is_some()).take(self.config.max_offline_sessions);
-        let room = state.expiry.is_zero() || offline.count() < self.config.max_offline_sessions;
-        let evicted = entries.get(&session.client_id).is_some_and(|entry| entry.evicted);
+        let mut table = self.lock();
+        let (evicted, waited_for) =
+            table.entries.get(&session.client_id).map_or((true, false), |entry| (entry.evicted, entry.waiting > 0));
+        let room = waited_for || table.offline < self.config.max_offline_sessions;
         let keep = !state.expiry.is_zero() && room && !evicted;
         state.resumable = keep;
         if !keep {
             reset(session, &mut state, router, &self.config);
         }
-        if session.generation.load(Ordering::SeqCst) == generation {
-            if keep {
-                if let Some(entry) = entries.get_mut(&session.client_id) {
-                    entry.expires_at = Some(Instant::now() + state.expiry);
-                }
-            } else {
-                entries.remove(&session.client_id);
-            }
+        if !waited_for {
+            table.release(&session.client_id, keep.then(|| Instant::now() + state.expiry));
         }
+        // Before the table is unlocked: whoever gives up waiting now must see that nobody holds the session.
+        drop(state);
     }
 
     /// Closes the live connection, if any, and discards the session.
     pub(crate) fn evict(&self, client_id: &str, reason: DisconnectReasonCode) -> bool {
-        let mut entries = self.lock();
-        let Some(entry) = entries.get_mut(client_id) else { return false };
+        self.evictions.fetch_add(1, Ordering::SeqCst);
+        let mut table = self.lock();
+        let Some(entry) = table.entries.get_mut(client_id) else { return false };
         entry.evicted = true;
-        if entry.expires_at.is_some() {
+        if let Some(expires_at) = &mut entry.expires_at {
             // Offline: the sweeper takes it, subscriptions and all.
-            entry.expires_at = Some(Instant::now());
+            *expires_at = Instant::now();
             return false;
         }
         entry.session.mailbox.close(reason);
@@ -155,28 +209,29 @@ impl Sessions {
     }
 
     pub(crate) fn is_connected(&self, client_id: &str) -> bool {
-        self.lock().get(client_id).is_some_and(|entry| entry.expires_at.is_none())
+        self.lock().entries.get(client_id).is_some_and(|entry| entry.expires_at.is_none())
     }
 
     pub(crate) fn close_all(&self, reason: DisconnectReasonCode) {
-        for entry in self.lock().values().filter(|entry| entry.expires_at.is_none()) {
+        for entry in self.lock().entries.values().filter(|entry| entry.expires_at.is_none()) {
             entry.session.mailbox.close(reason);
         }
     }
 
     fn sweep(&self, router: &Router) {
         let now = Instant::now();
-        let mut entries = self.lock();
-        let expired: Vec<_> = entries
+        let mut table = self.lock();
+        let expired: Vec<_> = table
+            .entries
             .values()
             .filter(|entry| entry.expires_at.is_some_and(|at| at <= now))
             .map(|entry| Arc::clone(&entry.session))
             .collect();
         for session in expired {
-            // Nobody holds the state of an offline session, and nobody can attach while the map is locked.
+            // Nobody holds the state of an offline session, and nobody can attach while the table is locked.
             if let Ok(mut state) = session.state.try_lock() {
                 reset(&session, &mut state, router, &self.config);
-                entries.remove(&session.client_id);
+                table.release(&session.client_id, None);
             }
         }
     }

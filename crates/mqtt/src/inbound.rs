@@ -64,6 +64,8 @@ pub struct Inbound<T> {
     /// makes the client send the same message again, marked DUP.
     recent: VecDeque<(PacketId, u64)>,
     receive_maximum: u16,
+    /// Whether the peer knows the receive maximum (MQTT 5), which then counts QoS 2 messages until PUBREL.
+    announced: bool,
 }
 
 impl<T> Inbound<T> {
@@ -75,7 +77,15 @@ impl<T> Inbound<T> {
             unreleased: Vec::new(),
             recent: VecDeque::new(),
             receive_maximum: receive_maximum.max(1),
+            announced: true,
         }
+    }
+
+    /// Whether the peer was told the receive maximum: MQTT 5 was, 3.1.1 cannot be. A peer that was not told may
+    /// await any number of PUBCOMPs (its PUBRELs stand behind its next messages), and the owner stops reading while
+    /// [`Inbound::is_full`].
+    pub fn set_announced(&mut self, announced: bool) {
+        self.announced = announced;
     }
 
     /// What a resumed session keeps: identifiers and fingerprints, not held acknowledgements, whose messages the
@@ -103,7 +113,8 @@ impl<T> Inbound<T> {
     /// Whether another QoS 1 or 2 message would exceed the receive maximum. MQTT 3.1.1 has no such number: the
     /// owner stops reading instead.
     pub fn is_full(&self) -> bool {
-        self.held.len() + self.unreleased.len() >= usize::from(self.receive_maximum)
+        let unreleased = if self.announced { self.unreleased.len() } else { 0 };
+        self.held.len() + unreleased >= usize::from(self.receive_maximum)
     }
 
     /// Registers a QoS 1 or 2 PUBLISH. `fingerprint` identifies topic and payload ([`fingerprint`]).
@@ -124,9 +135,12 @@ impl<T> Inbound<T> {
                 self.hold(packet_id, qos, Some(Fate::Answer(PublishAckReason::Success)), None);
                 return Ok(Arrival::Known);
             }
-            if self.held.iter().any(|held| held.qos == qos && held.packet_id == packet_id) {
+            if self.is_held(packet_id, qos) {
                 return Ok(Arrival::InProgress);
             }
+        } else if dup && self.is_held(packet_id, qos) {
+            // The identifier is in use (MQTT-2.2.1-3): a client that lost patience says the same again.
+            return Ok(Arrival::InProgress);
         } else if dup
             && let Some(fingerprint) = fingerprint
             && self.recent.contains(&(packet_id, fingerprint))
@@ -139,6 +153,10 @@ impl<T> Inbound<T> {
             return Err(ProtocolError::ReceiveMaximumExceeded);
         }
         Ok(Arrival::New(self.hold(packet_id, qos, None, Some(item))))
+    }
+
+    fn is_held(&self, packet_id: PacketId, qos: QoS) -> bool {
+        self.held.iter().any(|held| held.qos == qos && held.packet_id == packet_id)
     }
 
     /// Redeliveries wait behind held acknowledgements; a peer that repeats itself for ever is not remembered for

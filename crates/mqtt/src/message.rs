@@ -59,6 +59,40 @@ impl Message {
         Self { topic: will.topic, payload: will.message, qos: will.qos, retain: will.retain, properties }
     }
 
+    /// Bytes this message occupies: topic, payload and properties.
+    pub fn size(&self) -> usize {
+        let properties = self.properties.as_deref().map_or(0, |properties| {
+            let pairs: usize = properties.user_properties.iter().map(|(key, value)| key.len() + value.len()).sum();
+            let texts = [&properties.content_type, &properties.response_topic];
+            pairs
+                + texts.into_iter().flatten().map(|text| text.len()).sum::<usize>()
+                + properties.correlation_data.as_ref().map_or(0, Bytes::len)
+        });
+        self.topic.len() + self.payload.len() + properties
+    }
+
+    /// A copy that shares no bytes with the buffer this message was received in. What is kept for long must not
+    /// keep the buffer, and with it the messages that came beside it.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        let text = |text: &ByteString| ByteString::from(&**text);
+        let bytes = |bytes: &Bytes| Bytes::copy_from_slice(bytes);
+        let properties = self.properties.as_deref().map(|properties| {
+            Box::new(PublishProperties {
+                correlation_data: properties.correlation_data.as_ref().map(bytes),
+                content_type: properties.content_type.as_ref().map(text),
+                response_topic: properties.response_topic.as_ref().map(text),
+                user_properties: properties
+                    .user_properties
+                    .iter()
+                    .map(|(key, value)| (text(key), text(value)))
+                    .collect(),
+                ..properties.clone()
+            })
+        });
+        Self { topic: text(&self.topic), payload: bytes(&self.payload), properties, ..*self }
+    }
+
     /// A PUBLISH of this message. The caller gives what belongs to the connection.
     pub fn to_publish(&self, qos: QoS, packet_id: Option<std::num::NonZeroU16>, dup: bool, retain: bool) -> Publish {
         Publish {

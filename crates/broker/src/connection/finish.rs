@@ -83,7 +83,7 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
             taken_over,
             cause: &cause,
         });
-        self.shared.sessions.detach(&self.session, self.state, self.generation, &self.shared.router);
+        self.shared.sessions.detach(&self.session, self.state, &self.shared.router);
     }
 
     /// Waits for the outcome of every message the host still holds, and routes what was stored.

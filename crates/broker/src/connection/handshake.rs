@@ -1,6 +1,6 @@
 //! CONNECT: who is it, may it, which session.
 
-use std::fmt::Display;
+use std::io::ErrorKind;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +19,7 @@ use super::{Connection, clock};
 use crate::Shared;
 use crate::counters::increment;
 use crate::host::{Action, Connecting, Event, Host, Peer, Refusal};
+use crate::retained::RetainedQueue;
 use crate::sessions::Attached;
 
 /// How long a refused client may take to read why.
@@ -39,7 +40,12 @@ where
         Err(error) => {
             let protocol = matches!(error, LinkError::Protocol(_));
             increment(if protocol { &shared.counters.protocol_errors } else { &shared.counters.connects_refused });
-            observe_refusal(&shared, &peer, None, &error);
+            let cause = match &error {
+                LinkError::Io(error) if error.kind() == ErrorKind::TimedOut => "no CONNECT in time".into(),
+                LinkError::Io(error) => format!("connection failed: {error}"),
+                error => error.to_string(),
+            };
+            observe_refusal(&shared, &peer, None, &cause);
             // A peer that spoke MQTT 5 far enough to be understood hears the reason.
             if let LinkError::Protocol(error) = &error
                 && link.codec().version() == Some(Version::V5)
@@ -56,7 +62,7 @@ where
     let version = link.codec().version()?;
     let reject = async |link: &mut Link<S>, reason, cause: &str| {
         increment(&shared.counters.connects_refused);
-        observe_refusal(&shared, &peer, Some(&connect.client_id), &cause);
+        observe_refusal(&shared, &peer, Some(&connect.client_id), cause);
         refuse(link, reason).await;
     };
 
@@ -68,25 +74,18 @@ where
         reject(&mut link, ConnectAckReason::BadAuthenticationMethod, "enhanced authentication is not offered").await;
         return None;
     }
-    let identity = shared
-        .host
-        .authenticate(Connecting {
-            peer: &peer,
-            client_id: &connect.client_id,
-            username: connect.username.as_deref(),
-            password: connect.password.as_deref(),
-            version,
-        })
-        .await;
-    let identity = match identity {
+    let connecting = Connecting {
+        peer: &peer,
+        client_id: &connect.client_id,
+        username: connect.username.as_deref(),
+        password: connect.password.as_deref(),
+        version,
+    };
+    let evictions = shared.sessions.evictions();
+    let mut identity = match shared.host.authenticate(connecting).await {
         Ok(identity) => Arc::new(identity),
         Err(refusal) => {
-            let (reason, cause) = match refusal {
-                Refusal::BadCredentials => (ConnectAckReason::BadUserNameOrPassword, "bad credentials"),
-                Refusal::NotAuthorized => (ConnectAckReason::NotAuthorized, "not authorized"),
-                Refusal::InvalidClientId => (ConnectAckReason::ClientIdentifierNotValid, "invalid client identifier"),
-                Refusal::Unavailable => (ConnectAckReason::ServerUnavailable, "the registry is unavailable"),
-            };
+            let (reason, cause) = words(refusal);
             reject(&mut link, reason, cause).await;
             return None;
         }
@@ -113,8 +112,35 @@ where
         reject(&mut link, ConnectAckReason::ServerBusy, "a newer connection took the session").await;
         return None;
     };
+    // From here on an eviction or a drain finds the session. What came before found nothing to close.
+    if shared.sessions.evictions() != evictions {
+        match shared.host.authenticate(connecting).await {
+            Ok(current) => identity = Arc::new(current),
+            Err(refusal) => {
+                shared.sessions.detach(&attached.session, attached.state, &shared.router);
+                let (reason, cause) = words(refusal);
+                reject(&mut link, reason, cause).await;
+                return None;
+            }
+        }
+    }
+    if shared.draining.is_cancelled() {
+        shared.sessions.detach(&attached.session, attached.state, &shared.router);
+        reject(&mut link, ConnectAckReason::ServerUnavailable, "the broker is shutting down").await;
+        return None;
+    }
     shared.host.observe(Event::Connected { identity: &identity, peer: &peer });
     Some(establish(shared, link, peer, identity, version, &connect, will, attached))
+}
+
+/// What a refused client hears, and what the host is told.
+fn words(refusal: Refusal) -> (ConnectAckReason, &'static str) {
+    match refusal {
+        Refusal::BadCredentials => (ConnectAckReason::BadUserNameOrPassword, "bad credentials"),
+        Refusal::NotAuthorized => (ConnectAckReason::NotAuthorized, "not authorized"),
+        Refusal::InvalidClientId => (ConnectAckReason::ClientIdentifierNotValid, "invalid client identifier"),
+        Refusal::Unavailable => (ConnectAckReason::ServerUnavailable, "the registry is unavailable"),
+    }
 }
 
 async fn first_packet<H: Host, S>(shared: &Shared<H>, link: &mut Link<S>) -> Result<Box<Connect>, LinkError>
@@ -125,13 +151,12 @@ where
         Ok(Ok(Packet::Connect(connect))) => Ok(connect),
         Ok(Ok(other)) => Err(ProtocolError::Unexpected(packet_name(&other)).into()),
         Ok(Err(error)) => Err(error),
-        Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+        Err(_) => Err(std::io::Error::from(ErrorKind::TimedOut).into()),
     }
 }
 
-fn observe_refusal<H: Host>(shared: &Shared<H>, peer: &Peer, client_id: Option<&str>, cause: &dyn Display) {
-    let cause = cause.to_string();
-    shared.host.observe(Event::Refused { peer, client_id, cause: &cause });
+fn observe_refusal<H: Host>(shared: &Shared<H>, peer: &Peer, client_id: Option<&str>, cause: &str) {
+    shared.host.observe(Event::Refused { peer, client_id, cause });
 }
 
 async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(link: &mut Link<S>, reason_code: ConnectAckReason) {
@@ -158,7 +183,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let config = &shared.config;
-    let Attached { session, mut state, generation, present } = attached;
+    let Attached { session, mut state, present } = attached;
 
     let asked = Duration::from_secs(u64::from(connect.keep_alive));
     let keep_alive = if version == Version::V5 && (asked.is_zero() || asked > config.max_keep_alive) {
@@ -167,6 +192,7 @@ where
         asked
     };
     state.expiry = Duration::from_secs(u64::from(connect.session_expiry_interval_secs)).min(config.max_session_expiry);
+    state.inbound.set_announced(version == Version::V5);
     state.outbound.set_window(match version {
         Version::V5 => connect.receive_max.map_or(config.max_in_flight, NonZeroU16::get).min(config.receive_maximum),
         Version::V3 => config.max_in_flight,
@@ -208,12 +234,12 @@ where
         version,
         session,
         state,
-        generation,
         will,
         silence_limit,
         last_received: now,
         last_progress: now,
         write_blocked_since: None,
+        retained: RetainedQueue::default(),
         held_bytes: 0,
         clock: clock(now),
         shared,

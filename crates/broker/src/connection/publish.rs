@@ -1,5 +1,6 @@
 //! A PUBLISH from the client: authorization, safety, acknowledgement.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 
 use tesaiot_mqtt::codec::{ProtocolError, is_refusal};
@@ -7,7 +8,7 @@ use tesaiot_mqtt::inbound::{Arrival, Ticket, fingerprint};
 use tesaiot_mqtt::packet::{DisconnectReasonCode, Packet, Publish, PublishAckReason, Version, publish_ack};
 use tesaiot_mqtt::{Message, QoS};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::{Connection, Ended, route};
 use crate::counters::increment;
@@ -35,7 +36,7 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
             if !allowed {
                 return Err(self.denied());
             }
-            self.shared.host.accept(&self.identity, message.clone(), None).await;
+            self.hand_over(message.clone(), None).await?;
             route(&self.shared, &message, Some(&self.session.client_id));
             return Ok(());
         };
@@ -49,14 +50,13 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
         let idle = self.state.inbound.held() == 0;
         match self.state.inbound.arrive(packet_id, qos, dup, print, held)? {
             Arrival::New(ticket) => {
-                self.held_bytes += message.payload.len();
+                self.held_bytes += message.size();
                 if idle {
                     self.last_progress = Instant::now();
                 }
                 if allowed {
                     let receipt = Receipt::new(Arc::clone(&self.session.mailbox), ticket);
-                    self.shared.host.accept(&self.identity, message, Some(receipt)).await;
-                    return Ok(());
+                    return self.hand_over(message, Some(receipt)).await;
                 }
                 self.state.inbound.complete(ticket, PublishAckReason::NotAuthorized);
             }
@@ -64,6 +64,20 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
             Arrival::InProgress => return Ok(()),
         }
         self.acknowledge()
+    }
+
+    /// Gives a message to the host. While the host has no room the connection waits, but not for ever, and not
+    /// when it is ordered to close: the client then keeps its message.
+    async fn hand_over(&mut self, message: Message, receipt: Option<Receipt>) -> Result<(), Ended> {
+        let mailbox = &self.session.mailbox;
+        let patience = self.shared.config.acknowledge_timeout;
+        tokio::select! {
+            biased;
+            () = self.shared.host.accept(&self.identity, message, receipt) => Ok(()),
+            reason = poll_fn(|context| mailbox.poll_close(context)) => Err(Ended::ByBroker(reason)),
+            // Lazily: a host with room costs no timer.
+            () = async { sleep(patience).await } => Err(Ended::StoreUnavailable),
+        }
     }
 
     /// How a version that has no word for it hears that it may not.
@@ -97,7 +111,7 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
         while let Some((acknowledgement, held)) = self.state.inbound.next_acknowledgement() {
             let (packet_id, reason) = (acknowledgement.packet_id, acknowledgement.reason);
             if let Some(held) = held {
-                self.held_bytes = self.held_bytes.saturating_sub(held.message.payload.len());
+                self.held_bytes = self.held_bytes.saturating_sub(held.message.size());
                 if is_refusal(reason) {
                     increment(&self.shared.counters.messages_refused);
                 } else {

@@ -3,8 +3,8 @@
 use tesaiot_mqtt::QoS;
 use tesaiot_mqtt::codec::ProtocolError;
 use tesaiot_mqtt::packet::{
-    Packet, RetainHandling, Subscribe, SubscribeAck, SubscribeAckReason, SubscriptionOptions, Unsubscribe,
-    UnsubscribeAck, UnsubscribeAckReason,
+    Packet, RetainHandling, Subscribe, SubscribeAck, SubscribeAckReason, Unsubscribe, UnsubscribeAck,
+    UnsubscribeAckReason,
 };
 use tesaiot_mqtt::topic;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::{Connection, Ended};
 use crate::counters::increment;
 use crate::host::{Action, Event, Host};
-use crate::mailbox::{Delivered, Delivery};
+use crate::mailbox::Delivery;
 
 /// Levels a filter may have: the tree of subscriptions is walked recursively.
 const MAX_LEVELS: usize = 64;
@@ -40,7 +40,11 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
         let ack = SubscribeAck { packet_id: subscribe.packet_id, properties: Vec::new(), reason_string: None, status };
         self.link.send(Packet::SubscribeAck(ack))?;
         for (filter, options, new) in granted {
-            self.send_retained(&filter, options, new);
+            match options.retain_handling {
+                RetainHandling::AtSubscribe => self.retained.push(filter, options.qos),
+                RetainHandling::AtSubscribeNew if new => self.retained.push(filter, options.qos),
+                _ => {}
+            }
         }
         Ok(())
     }
@@ -66,26 +70,13 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
             .then_some(SubscribeAckReason::QuotaExceeded)
     }
 
-    fn send_retained(&self, filter: &str, options: SubscriptionOptions, new: bool) {
-        match options.retain_handling {
-            RetainHandling::AtSubscribe => {}
-            RetainHandling::AtSubscribeNew if new => {}
-            _ => return,
-        }
-        for message in self.shared.retained.matching(filter) {
-            let delivery = Delivery { qos: message.qos.less_value(options.qos), retain: true, message };
-            if self.session.mailbox.deliver(delivery) != Delivered::Queued {
-                increment(&self.shared.counters.messages_dropped);
-            }
-        }
-    }
-
     pub(super) fn unsubscribe(&mut self, unsubscribe: &Unsubscribe) -> Result<(), Ended> {
         let status = unsubscribe
             .topic_filters
             .iter()
             .map(|filter| match self.state.subscriptions.remove(&**filter) {
                 Some(_) => {
+                    self.retained.remove(filter);
                     self.shared.router.unsubscribe(filter, &self.session.client_id);
                     UnsubscribeAckReason::Success
                 }

@@ -1,0 +1,77 @@
+//! The client of this workspace against the broker, over TCP, in real time.
+
+use std::time::Duration;
+
+use tesaiot_broker::{Config, Listener};
+use tesaiot_mqtt::client::{Options, connect};
+use tesaiot_mqtt::{Message, QoS, Version};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::peer::{BOTH, Bench};
+
+async fn listen(bench: &Bench) -> std::net::SocketAddr {
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    bench.broker.listen(Listener { name: "loopback".into(), socket, tls: None });
+    address
+}
+
+fn options(version: Version, client_id: &str) -> Options {
+    let mut options = Options::new(client_id.to_owned());
+    options.version = version;
+    options.username = Some(client_id.to_owned().into());
+    options.password = Some("secret".into());
+    options
+}
+
+#[tokio::test]
+async fn a_client_publishes_ten_thousand_and_a_subscriber_sees_them_in_order() {
+    for version in BOTH {
+        // The reader may fall behind by all of it.
+        let bench = Bench::with(Config { max_queued: 10_000, ..Config::default() });
+        let address = listen(&bench).await;
+        let mut reader = connect(TcpStream::connect(address).await.unwrap(), options(version, "app")).await.unwrap();
+        reader.client.subscribe([("d/#".to_owned(), QoS::AtLeastOnce)]).await.unwrap();
+        let device = connect(TcpStream::connect(address).await.unwrap(), options(version, "d")).await.unwrap();
+        let publisher = device.client.clone();
+        let sent = tokio::spawn(async move {
+            let mut pending = std::collections::VecDeque::new();
+            for number in 0u32..10_000 {
+                let message = Message::new("d/t", number.to_be_bytes().to_vec(), QoS::AtLeastOnce);
+                pending.push_back(publisher.publish(message).await.unwrap());
+                if pending.len() >= 200 {
+                    assert!(pending.pop_front().unwrap().outcome().await.is_acknowledged());
+                }
+            }
+            for pending in pending {
+                assert!(pending.outcome().await.is_acknowledged());
+            }
+        });
+        for number in 0u32..10_000 {
+            let incoming = reader.messages.recv().await.unwrap();
+            assert_eq!(&*incoming.message.payload, number.to_be_bytes());
+            incoming.acknowledgement.unwrap().accept().await.unwrap();
+        }
+        sent.await.unwrap();
+        device.client.disconnect().await;
+        let (clean, ..) = bench.host.disconnected("d").await;
+        assert!(clean);
+        assert!(bench.broker.drain(Duration::from_secs(10)).await);
+        let counters = bench.broker.counters();
+        assert_eq!((counters.messages_received, counters.messages_acknowledged), (10_000, 10_000));
+        assert_eq!((counters.messages_sent, counters.messages_dropped), (10_000, 0));
+        assert_eq!((counters.connections, counters.connections_total), (0, 2));
+        assert!(TcpStream::connect(address).await.is_err(), "nobody listens any more");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_too_many_is_closed() {
+    let bench = Bench::with(Config { max_connections: 1, ..Config::default() });
+    let address = listen(&bench).await;
+    let first = connect(TcpStream::connect(address).await.unwrap(), options(Version::V3, "d")).await.unwrap();
+    let second = connect(TcpStream::connect(address).await.unwrap(), options(Version::V3, "e")).await;
+    assert!(second.is_err());
+    assert_eq!(bench.broker.counters().connections_over_limit, 1);
+    first.client.disconnect().await;
+}

@@ -1,0 +1,22 @@
+//! The broker from outside: streams in, bytes out, and a host that does what the test says.
+//!
+//! Time is paused in almost every test: a deadline of thirty seconds passes in no time, and what a test calls
+//! silence does not depend on the speed of the machine.
+
+mod acknowledgements;
+mod back_pressure;
+mod drain;
+mod eviction;
+mod exactly_once;
+mod host;
+mod keep_alive;
+mod loopback;
+mod peer;
+mod permissions;
+mod redelivery;
+mod refusals;
+mod retained;
+mod sessions;
+mod subscribers;
+mod take_over;
+mod wills;
