@@ -96,11 +96,11 @@ impl Report {
 /// at the moment it is due. Once `stop` resolves nothing more is sent; what is in flight is waited for.
 ///
 /// The connection's queue should hold [`WINDOW`] messages.
-pub async fn publish(
+pub async fn publish<P: Into<Bytes>>(
     client: &Client,
     topic: &str,
     plan: Plan,
-    mut payload: impl FnMut(u64) -> Bytes,
+    mut payload: impl FnMut(u64) -> P,
     stop: impl Future<Output = ()>,
 ) -> Report {
     let mut stop = pin!(stop);
@@ -118,7 +118,7 @@ pub async fn publish(
             if in_flight.is_empty() {
                 answered = Instant::now();
             }
-            match client.publish(Message { payload: payload(report.sent), ..template.clone() }).await {
+            match client.publish(Message { payload: payload(report.sent).into(), ..template.clone() }).await {
                 Ok(pending) => {
                     report.sent += 1;
                     in_flight.push((), pending);

@@ -21,6 +21,11 @@ pub trait Sensor: Send {
     fn read(&mut self, now: Timestamp) -> Sample;
 }
 
+/// The moment in whole seconds, as the publish command writes it (the wire contract, section 8).
+pub fn whole_seconds(now: Timestamp) -> Timestamp {
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
+}
+
 fn metric(name: &str, value: Value, unit: Option<&str>) -> Metric {
     Metric { name: name.into(), value, unit: unit.map(Into::into) }
 }

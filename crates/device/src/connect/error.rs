@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use tesaiot_tls::{Diagnosis, HandshakeError, Refusal};
+use tesaiot_tls::{CertificateFault, Diagnosis, HandshakeError, Refusal};
 
 /// The steps of opening a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,10 +92,19 @@ impl fmt::Display for ConnectError {
 impl Error for ConnectError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.cause {
-            Cause::Tls(error) => error.source(),
-            // The message says it all: an operating system's error has nothing behind it.
+            Cause::Tls(error) if is_vague(&error.diagnosis) => error.source(),
+            // The message says it all.
             _ => None,
         }
+    }
+}
+
+/// Whether the words of the TLS library add something to the diagnosis.
+fn is_vague(diagnosis: &Diagnosis) -> bool {
+    match diagnosis {
+        Diagnosis::ServerCertificate(fault, _) => *fault == CertificateFault::Other,
+        Diagnosis::NothingInCommon(_) | Diagnosis::Misbehaved { .. } | Diagnosis::Internal => true,
+        _ => false,
     }
 }
 

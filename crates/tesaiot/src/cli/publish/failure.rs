@@ -1,0 +1,144 @@
+//! What the device commands fail with, and the hint and the exit code of each.
+
+use std::error::Error;
+
+use tesaiot_device::publisher::Report;
+use tesaiot_device::session::{Fault, describe_lost};
+use tesaiot_device::{AgentError, CredentialsError, Lost, PublishAckReason, SessionError, SettingsError};
+
+use crate::exit;
+use crate::output::failure::Advice;
+
+/// Messages were sent and not acknowledged: the broker may or may not have them.
+pub(crate) const NOT_ACKNOWLEDGED: u8 = 8;
+/// Interrupted by a person or a service manager: 128 + SIGINT, as shells say it.
+pub(crate) const INTERRUPTED: u8 = 130;
+
+/// How a publish command fails by itself. What its connection and its bundle fail with have types of their own.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PublishError {
+    /// `--period` with `--interval 0`.
+    #[error("--period needs an --interval above 0")]
+    PeriodWithoutInterval,
+    /// Others than the owner may use the key.
+    #[error("client_key.pem may be read by others (mode {mode:o})")]
+    ExposedKey {
+        /// The mode
+        mode: u32,
+    },
+    /// The broker refused messages.
+    #[error("the broker refused {refused} of {sent} messages: {reason:?}")]
+    Refused {
+        /// Messages refused
+        refused: u64,
+        /// Messages sent
+        sent: u64,
+        /// The first reason
+        reason: PublishAckReason,
+    },
+    /// The connection ended.
+    #[error("{unacknowledged} of {count} messages were not acknowledged: {}", describe_lost(.lost))]
+    Lost {
+        /// Messages sent or planned, without an answer
+        unacknowledged: u64,
+        /// Messages planned
+        count: u64,
+        /// Why the connection ended
+        lost: Lost,
+    },
+    /// The broker fell silent.
+    #[error("{unacknowledged} of {count} messages were not acknowledged: the broker stopped acknowledging")]
+    Stalled {
+        /// Messages sent or planned, without an answer
+        unacknowledged: u64,
+        /// Messages planned
+        count: u64,
+    },
+    /// Stopped in good order.
+    #[error("interrupted: {acknowledged} messages were acknowledged, {not_sent} were not sent")]
+    Interrupted {
+        /// Messages acknowledged
+        acknowledged: u64,
+        /// Messages not sent
+        not_sent: u64,
+    },
+    /// Stopped before the connection stood.
+    #[error("interrupted: nothing was sent")]
+    InterruptedBefore,
+    /// Stopped twice.
+    #[error("interrupted: the broker had not acknowledged everything that was sent")]
+    InterruptedTwice,
+}
+
+impl PublishError {
+    /// Why a run was not complete; none when every message was acknowledged.
+    pub(super) fn of(report: &Report) -> Option<Self> {
+        let count = report.sent + report.not_sent;
+        let unacknowledged = report.lost + report.not_sent;
+        if let Some(lost) = &report.ended
+            && unacknowledged > 0
+        {
+            return Some(Self::Lost { unacknowledged, count, lost: lost.clone() });
+        }
+        if report.stalled {
+            return Some(Self::Stalled { unacknowledged, count });
+        }
+        if let Some(reason) = report.first_refusal {
+            return Some(Self::Refused { refused: report.refused, sent: report.sent, reason });
+        }
+        (!report.is_complete())
+            .then_some(Self::Interrupted { acknowledged: report.acknowledged, not_sent: report.not_sent })
+    }
+
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::PeriodWithoutInterval => Some("give --interval SECONDS, or --count N instead of --period"),
+            Self::ExposedKey { .. } => Some("chmod 600 client_key.pem"),
+            Self::Refused { .. } => Some("check the device id and what this device may publish: see the broker's log"),
+            Self::Lost { .. } => {
+                Some("the broker may have refused the topic or closed the connection on purpose: see its log")
+            }
+            Self::Stalled { .. } => {
+                Some("the broker takes messages and does not confirm them: see its log and its disk")
+            }
+            Self::Interrupted { .. } | Self::InterruptedBefore | Self::InterruptedTwice => None,
+        }
+    }
+
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::PeriodWithoutInterval => exit::USAGE,
+            Self::ExposedKey { .. } => exit::FILE,
+            Self::Refused { .. } => exit::REFUSED,
+            Self::Lost { .. } | Self::Stalled { .. } => NOT_ACKNOWLEDGED,
+            Self::Interrupted { .. } | Self::InterruptedBefore | Self::InterruptedTwice => INTERRUPTED,
+        }
+    }
+}
+
+/// What to do about an error of the device side.
+pub(crate) fn advice(error: &(dyn Error + 'static)) -> Option<Advice> {
+    let with = |hint: &str, code| Some(Advice { hint: Some(hint.to_owned()), code });
+    if let Some(error) = error.downcast_ref::<SettingsError>() {
+        return with(error.hint(), exit::FILE);
+    }
+    if let Some(error) = error.downcast_ref::<CredentialsError>() {
+        return with(error.hint(), exit::FILE);
+    }
+    if let Some(error) = error.downcast_ref::<SessionError>() {
+        let code = match error.fault() {
+            Fault::Network => exit::NETWORK,
+            Fault::ServerCertificate => exit::SERVER_CERTIFICATE,
+            Fault::Client => exit::NOT_AUTHORISED,
+        };
+        return with(error.hint(), code);
+    }
+    if let Some(error) = error.downcast_ref::<PublishError>() {
+        return Some(Advice { hint: error.hint().map(str::to_owned), code: error.exit_code() });
+    }
+    if let Some(error) = error.downcast_ref::<AgentError>() {
+        let code = if matches!(error, AgentError::Interval) { exit::USAGE } else { exit::FAILURE };
+        return Some(Advice { hint: None, code });
+    }
+    error.downcast_ref::<crate::cli::agent::AgentFailure>().map(crate::cli::agent::AgentFailure::advice)
+}

@@ -1,0 +1,79 @@
+//! What a run of messages came to: one line for people, one object for programs.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tesaiot_contract::DeviceId;
+use tesaiot_device::publisher::Report;
+use tesaiot_device::{Method, MqttVersion};
+use tesaiot_tls::TlsVersion;
+
+/// A run, and the connection it went over.
+pub(super) struct Summary<'a> {
+    pub(super) device_id: &'a DeviceId,
+    pub(super) topic: &'a str,
+    pub(super) host: &'a str,
+    pub(super) port: u16,
+    pub(super) method: Method,
+    pub(super) tls_version: Option<TlsVersion>,
+    pub(super) mqtt_version: MqttVersion,
+    /// From the start of resolving to the broker's consent
+    pub(super) connecting: Duration,
+    pub(super) report: &'a Report,
+}
+
+impl Summary<'_> {
+    /// For programs. Times are in seconds.
+    pub(super) fn to_json(&self) -> Value {
+        let method = match self.method {
+            Method::MutualTls => "mtls",
+            Method::ServerTls => "server-tls",
+        };
+        let mqtt_version = match self.mqtt_version {
+            MqttVersion::V3 => "3.1.1",
+            MqttVersion::V5 => "5",
+        };
+        let report = self.report;
+        json!({
+            "device_id": self.device_id,
+            "topic": self.topic,
+            "host": self.host,
+            "port": self.port,
+            "auth": method,
+            "tls_version": self.tls_version.map(|version| version.to_string()),
+            "mqtt_version": mqtt_version,
+            "sent": report.sent,
+            "acknowledged": report.acknowledged,
+            "refused": report.refused,
+            "lost": report.lost,
+            "not_sent": report.not_sent,
+            "interrupted": report.interrupted,
+            "connect_seconds": rounded(self.connecting),
+            "publish_seconds": rounded(report.elapsed),
+        })
+    }
+}
+
+/// Microseconds are as fine as these figures are true.
+fn rounded(time: Duration) -> f64 {
+    time.as_micros() as f64 / 1e6
+}
+
+impl fmt::Display for Summary<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { topic, host, port, method, mqtt_version, report, .. } = self;
+        let messages = if report.sent == 1 { "message" } else { "messages" };
+        write!(f, "{} {messages} to {topic} at {host}:{port} ({method}, ", report.sent)?;
+        if let Some(version) = self.tls_version {
+            write!(f, "{version}, ")?;
+        }
+        write!(f, "{mqtt_version}): {} acknowledged", report.acknowledged)?;
+        for (count, what) in [(report.refused, "refused"), (report.lost, "lost"), (report.not_sent, "not sent")] {
+            if count > 0 {
+                write!(f, ", {count} {what}")?;
+            }
+        }
+        write!(f, " in {:.1?}", report.elapsed)
+    }
+}
