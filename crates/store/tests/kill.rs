@@ -1,5 +1,6 @@
 //! A process that stores samples is killed at any moment, again and again: nothing that was
 //! acknowledged is lost, and nothing is there twice.
+#![allow(clippy::unwrap_used, reason = "a test ends at the first error")]
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
 //! The registry from outside: each noun, and what an attacker would try.
+#![allow(clippy::unwrap_used, reason = "a test ends at the first error")]
 
 use std::time::Duration;
 

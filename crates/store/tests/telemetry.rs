@@ -1,4 +1,5 @@
 //! The telemetry store from outside: durability, damage, bounds.
+#![allow(clippy::unwrap_used, reason = "a test ends at the first error")]
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
@@ -174,6 +175,25 @@ fn a_corrupt_batch_is_set_aside_at_open_and_stays_reported() {
     assert_eq!(stored(&telemetry, 1), [1, 2, 3]);
 }
 
+#[test]
+fn a_corrupt_snapshot_is_reported_and_refuses_no_sample() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("telemetry.db");
+    let (telemetry, mut appender) = open(&path);
+    appender.append(&[sample(1, 1), sample(1, 2)]).unwrap();
+    appender.seal_all().unwrap();
+    appender.append(&[sample(1, 3)]).unwrap();
+    appender.close().unwrap();
+    drop(telemetry);
+    edit_blob(&path, "SELECT snapshot FROM device", "UPDATE device SET snapshot = ?1");
+    let (telemetry, mut appender) = open(&path);
+    assert_eq!(stored(&telemetry, 1), [1, 2, 3]);
+    assert_eq!(telemetry.check().unwrap().corruptions[0].what, "snapshot of device device-0001");
+    // The head's part of the cursor is there, the sealed part is not.
+    let outcomes = appender.append(&[sample(1, 3), sample(1, 2)]).unwrap().outcomes;
+    assert_eq!(outcomes, [Outcome::Duplicate, Outcome::Stored]);
+}
+
 /// Flips one bit in the middle of a blob.
 fn edit_blob(path: &Path, select: &str, update: &str) {
     let connection = rusqlite::Connection::open(path).unwrap();
@@ -237,7 +257,11 @@ fn a_full_disk_keeps_nothing_of_the_append_and_storing_goes_on_when_there_is_spa
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("telemetry.db");
     let (telemetry, mut appender) = open(&path);
-    appender.append(&[sample(1, 1)]).unwrap();
+    let mut long = sample(2, 1);
+    if let Entry::Sample { sample, .. } = &mut long {
+        sample.metrics[0].value = Value::Text("long ".repeat(4000).into());
+    }
+    appender.append(&[sample(1, 1), long]).unwrap();
     appender.limit_pages(Some(40)).unwrap();
     let large = |text: char| dead_letter(&text.to_string().repeat(300_000));
     let before = telemetry.counts();
@@ -246,7 +270,15 @@ fn a_full_disk_keeps_nothing_of_the_append_and_storing_goes_on_when_there_is_spa
     assert!(error.is_retryable() && error.hint().is_some());
     assert_eq!(telemetry.counts(), before);
     assert_eq!(stored(&telemetry, 1), [1]);
+    appender.limit_pages(Some(1)).unwrap();
+    assert!(matches!(appender.seal_all(), Err(StoreError::Full { .. })));
+    // The small head found room, the large one stays where it is; both are readable.
+    let counts = telemetry.counts();
+    assert_eq!((counts.samples, counts.open_samples), (2, 1));
+    assert_eq!(stored(&telemetry, 1), [1]);
+    assert_eq!(telemetry.range(&device(2), &RangeQuery::default()).unwrap().len(), 2);
     appender.limit_pages(None).unwrap();
+    assert_eq!(appender.seal_all().unwrap().samples, 1);
     let appended = appender.append(&[sample(1, 2), large('x')]).unwrap();
     assert_eq!(appended.outcomes, [Outcome::Stored; 2]);
     drop((telemetry, appender));
@@ -281,7 +313,7 @@ fn messages_and_dead_letters_are_kept_byte_for_byte() {
     let all = MessageQuery::default();
     assert_eq!(list(all.clone()), [(3, vec![]), (2, vec![0xff, 0, 0xfe]), (1, b"{}".to_vec())]);
     assert_eq!(list(MessageQuery { before: Some(3), limit: 1, ..all.clone() }).len(), 1);
-    let of_one = MessageQuery { device: Some(device(1)), ..all.clone() };
+    let of_one = MessageQuery { device: Some(device(1)), ..all };
     assert_eq!(list(of_one.clone()).len(), 2);
     let events = MessageQuery { topic_prefix: Some("device/device-0001/events".into()), ..of_one };
     assert_eq!(list(events), [(3, vec![])]);

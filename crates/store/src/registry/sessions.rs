@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, params};
 use tesaiot_contract::Secret;
+use zeroize::Zeroizing;
 
 use super::secrets::{hexadecimal, random, token_hash};
 use super::users::{self, User, UserId};
@@ -19,8 +20,8 @@ impl Registry {
     /// # Errors
     /// [`StoreError::NotFound`] without such a user.
     pub fn create_session(&self, user: UserId, lifetime: Duration, now: Timestamp) -> Result<Secret, StoreError> {
-        let random: [u8; 32] = random()?;
-        let token = hexadecimal(&random);
+        let random: Zeroizing<[u8; 32]> = Zeroizing::new(random()?);
+        let token = Secret::from(hexadecimal(&random[..]));
         let created_at = to_nanoseconds(now);
         let lifetime = i64::try_from(lifetime.as_nanos()).unwrap_or(i64::MAX);
         self.write(|transaction| {
@@ -30,13 +31,18 @@ impl Registry {
                     "INSERT INTO session (hash, user, created_at, expires_at)
                      SELECT ?1, number, ?3, ?4 FROM user WHERE number = ?2",
                 )?
-                .execute(params![token_hash(&token), user.0, created_at, created_at.saturating_add(lifetime)])?;
+                .execute(params![
+                    token_hash(token.expose()),
+                    user.0,
+                    created_at,
+                    created_at.saturating_add(lifetime)
+                ])?;
             if inserted == 0 {
                 return Err(Failure::not_found("user", user.0));
             }
             Ok(())
         })?;
-        Ok(Secret::from(token))
+        Ok(token)
     }
 
     /// The user whose session this is, unless it has ended.

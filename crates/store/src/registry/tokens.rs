@@ -3,8 +3,9 @@
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Row, params};
 use tesaiot_contract::Secret;
+use tesaiot_contract::secret::rest_key;
 
-use super::secrets::{hexadecimal, random, token_hash};
+use super::secrets::{random, token_hash};
 use super::users::Role;
 use super::{Failure, Registry};
 use crate::error::StoreError;
@@ -43,19 +44,18 @@ impl Registry {
     /// Makes a token, `tesa_ak_` and 32 hexadecimal digits of 128 random bits (the wire
     /// contract, section 2). It is shown this once: the file has only its hash.
     pub fn create_token(&self, name: &str, role: Role, now: Timestamp) -> Result<(OperatorToken, Secret), StoreError> {
-        let random: [u8; 16] = random()?;
-        let token = format!("tesa_ak_{}", hexadecimal(&random));
+        let token = rest_key(random()?);
         let id = self.write(|transaction| {
             transaction
                 .prepare_cached(
                     "INSERT INTO operator_token (name, role, hash, created_at)
                      VALUES (?1, ?2, ?3, ?4)",
                 )?
-                .execute(params![name, role.as_str(), token_hash(&token), to_nanoseconds(now)])?;
+                .execute(params![name, role.as_str(), token_hash(token.expose()), to_nanoseconds(now)])?;
             Ok(TokenId(transaction.last_insert_rowid()))
         })?;
         let shown = OperatorToken { id, name: name.to_owned(), role, created_at: now, revoked_at: None };
-        Ok((shown, Secret::from(token)))
+        Ok((shown, token))
     }
 
     /// The token's entry, unless there is none or it is revoked.

@@ -169,9 +169,9 @@ fn run(operations: &[Operation], queries: &[RangeQuery], options: Options) {
                         sample: sample.clone(),
                     })
                     .collect();
-                for message in 0..*messages {
+                for (message, device) in devices.iter().enumerate().take(*messages) {
                     entries.push(Entry::Message {
-                        device: devices[message].clone(),
+                        device: device.clone(),
                         topic: "device/x/events/door".into(),
                         received_at: Timestamp::UNIX_EPOCH,
                         payload: Bytes::from(format!("message {}", model.messages.len() + message)),
