@@ -4,4 +4,5 @@
 //! share; every other module is one subject.
 
 mod peers;
+mod real_clients;
 mod support;

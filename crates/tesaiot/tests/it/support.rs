@@ -1,10 +1,14 @@
 //! What the tests share: external programs with deadlines, real peers, throw-away certificates.
 
 pub(crate) mod authority;
+pub(crate) mod device;
 pub(crate) mod lines;
 pub(crate) mod mosquitto;
 pub(crate) mod paho;
+pub(crate) mod platform;
 pub(crate) mod process;
+pub(crate) mod rest;
+pub(crate) mod wire;
 
 use std::time::{Duration, Instant};
 

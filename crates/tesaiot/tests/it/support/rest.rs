@@ -1,0 +1,120 @@
+//! REST the way the field speaks it: one `curl` for each request, verified by the platform's own trust anchor.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::PATIENCE;
+use super::process::{program, run};
+
+/// Where requests go, and what they carry.
+#[derive(Clone)]
+pub(crate) struct Rest {
+    base: String,
+    ca: PathBuf,
+    headers: Vec<String>,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) content_type: String,
+    /// Null when the body is not JSON.
+    pub(crate) json: Value,
+    pub(crate) text: String,
+}
+
+impl Rest {
+    /// Requests to `base`, without credentials.
+    pub(crate) fn new(base: &str, ca: &Path) -> Self {
+        Self { base: base.into(), ca: ca.to_owned(), headers: Vec::new() }
+    }
+
+    /// The same with one more header.
+    #[must_use]
+    pub(crate) fn with_header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push(format!("{name}: {value}"));
+        self
+    }
+
+    /// GET of a path below `/api/v1`.
+    #[track_caller]
+    pub(crate) fn get(&self, path: &str) -> Answer {
+        self.request("GET", path, None)
+    }
+
+    /// POST of bytes as JSON, whatever they are.
+    #[track_caller]
+    pub(crate) fn post(&self, path: &str, body: &[u8]) -> Answer {
+        self.request("POST", path, Some(body))
+    }
+
+    /// DELETE of a path below `/api/v1`.
+    #[track_caller]
+    pub(crate) fn delete(&self, path: &str) -> Answer {
+        self.request("DELETE", path, None)
+    }
+
+    #[track_caller]
+    fn request(&self, method: &str, path: &str, body: Option<&[u8]>) -> Answer {
+        let mut command = Command::new(program("curl"));
+        command.args(["--silent", "--show-error", "--request", method, "--noproxy", "*"]);
+        command.arg("--cacert").arg(&self.ca);
+        command.args(["--write-out", "\n%{http_code} %{content_type}"]);
+        for header in &self.headers {
+            command.args(["--header", header]);
+        }
+        // Held until curl has read it.
+        let mut file = None;
+        if let Some(body) = body {
+            let file = file.insert(tempfile::NamedTempFile::new().expect("a temporary file"));
+            file.write_all(body).expect("the body on disk");
+            let mut data = std::ffi::OsString::from("@");
+            data.push(file.path());
+            command.args(["--header", "Content-Type: application/json", "--header", "Expect:"]);
+            command.arg("--data-binary").arg(data);
+        }
+        command.arg(format!("{}/api/v1{path}", self.base));
+        let outcome = run(&mut command, PATIENCE).expect_success();
+        let (text, last) = outcome.stdout.rsplit_once('\n').expect("a line of our own after the body");
+        let (status, content_type) = last.split_once(' ').unwrap_or((last, ""));
+        Answer {
+            status: status.parse().expect("a status"),
+            content_type: content_type.into(),
+            json: serde_json::from_str(text).unwrap_or(Value::Null),
+            text: text.into(),
+        }
+    }
+}
+
+impl Answer {
+    /// The body, when the status is the one expected.
+    #[track_caller]
+    pub(crate) fn expect(self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{self:#?}");
+        self.json
+    }
+
+    /// Checks a refusal: problem details of RFC 9457 and, beside them, the fields that older clients read.
+    #[track_caller]
+    pub(crate) fn expect_problem(self, status: u16, code: &str) {
+        let mut wrong = String::new();
+        let mut check = |what: &str, found: &Value, wanted: Value| {
+            if *found != wanted {
+                let _ = writeln!(wrong, "{what}: {found}, not {wanted}");
+            }
+        };
+        check("content type", &self.content_type.as_str().into(), "application/problem+json".into());
+        check("HTTP status", &self.status.into(), status.into());
+        check("status", &self.json["status"], status.into());
+        check("type", &self.json["type"], format!("urn:tesaiot:problem:{code}").into());
+        check("success", &self.json["success"], false.into());
+        check("error.code", &self.json["error"]["code"], code.into());
+        check("error.message", &self.json["error"]["message"], self.json["detail"].clone());
+        assert!(wrong.is_empty() && self.json["detail"].is_string(), "{wrong}{self:#?}");
+    }
+}
