@@ -1,11 +1,24 @@
 //! The words of the command line: nouns, then verbs. Each command is a plain struct that runs.
 
+#[cfg(feature = "device")]
+pub(crate) mod agent;
 #[cfg(feature = "platform")]
 pub(crate) mod client;
+#[cfg(all(feature = "device", feature = "platform"))]
+mod demo;
 #[cfg(feature = "platform")]
 mod device;
 #[cfg(feature = "platform")]
+mod logging;
+#[cfg(feature = "device")]
+pub(crate) mod publish;
+mod signal;
+#[cfg(feature = "platform")]
+mod span;
+#[cfg(feature = "platform")]
 mod telemetry;
+#[cfg(feature = "platform")]
+mod up;
 
 use std::process::ExitCode;
 
@@ -29,12 +42,24 @@ NO_COLOR turns emphasis off; RUST_LOG (default: info) says how much the platform
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run the platform
+    #[cfg(feature = "platform")]
+    Up(up::UpArgs),
+    /// Watch a platform at work, with real devices
+    #[cfg(all(feature = "device", feature = "platform"))]
+    Demo(demo::DemoArgs),
     /// Register devices, hand out their credentials, take them back
     #[cfg(feature = "platform")]
     Device(device::DeviceArgs),
     /// Read what devices sent, and watch it arrive
     #[cfg(feature = "platform")]
     Telemetry(telemetry::TelemetryArgs),
+    /// Publish simulated telemetry, once or for a while
+    #[cfg(feature = "device")]
+    Publish(publish::PublishArgs),
+    /// Run as a device: read a sensor, deliver every sample, answer commands
+    #[cfg(feature = "device")]
+    Agent(agent::AgentArgs),
 }
 
 impl Cli {
@@ -45,9 +70,17 @@ impl Cli {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             #[cfg(feature = "platform")]
+            Command::Up(arguments) => arguments.run(),
+            #[cfg(all(feature = "device", feature = "platform"))]
+            Command::Demo(arguments) => arguments.run(),
+            #[cfg(feature = "platform")]
             Command::Device(arguments) => arguments.run().map(|()| exit::code(exit::OK)),
             #[cfg(feature = "platform")]
             Command::Telemetry(arguments) => arguments.run().map(|()| exit::code(exit::OK)),
+            #[cfg(feature = "device")]
+            Command::Publish(arguments) => arguments.run(),
+            #[cfg(feature = "device")]
+            Command::Agent(arguments) => arguments.run(),
         }
     }
 }
@@ -65,6 +98,16 @@ pub(crate) fn data_directory() -> Option<std::path::PathBuf> {
     Some(base.join("tesaiot"))
 }
 
+/// A word as a shell reads it back: quoted when it needs to be.
+#[cfg(feature = "platform")]
+pub(crate) fn quoted(word: &str) -> std::borrow::Cow<'_, str> {
+    let safe = |c: char| c.is_ascii_alphanumeric() || "/._-+:,@%=".contains(c);
+    if !word.is_empty() && word.chars().all(safe) {
+        return word.into();
+    }
+    format!("'{}'", word.replace('\'', r"'\''")).into()
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -74,5 +117,16 @@ mod tests {
     #[test]
     fn the_words_fit_together() {
         Cli::command().debug_assert();
+    }
+
+    #[cfg(feature = "platform")]
+    #[test]
+    fn a_shell_reads_back_what_was_quoted() {
+        for word in ["/tmp/plain-1.0", "two words", "it's $HOME `x` \"y\"", "", "~", "*"] {
+            let script = format!("printf %s {}", quoted(word));
+            let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+            assert_eq!(String::from_utf8(output.stdout).unwrap(), word);
+        }
+        assert_eq!(quoted("/tmp/plain-1.0"), "/tmp/plain-1.0");
     }
 }

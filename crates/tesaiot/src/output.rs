@@ -72,7 +72,7 @@ pub(crate) struct Style {
 impl Style {
     /// For text on stderr.
     pub(crate) fn stderr() -> Self {
-        Self { on: io::stderr().is_terminal() && wanted() }
+        Self { on: io::stderr().is_terminal() && emphasis_wanted() }
     }
 
     /// Bold: the words at the start of a line that say what it is.
@@ -81,7 +81,8 @@ impl Style {
     }
 }
 
-fn wanted() -> bool {
+/// Whether the person wants emphasis at all.
+pub(crate) fn emphasis_wanted() -> bool {
     let unset = |name: &str| std::env::var_os(name).is_none_or(|value| value.is_empty());
     unset("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }

@@ -52,6 +52,14 @@ fn advice(error: &(dyn Error + 'static)) -> Option<Advice> {
     if let Some(error) = error.downcast_ref::<crate::cli::client::error::ClientError>() {
         return Some(Advice { hint: error.hint(), code: error.exit_code() });
     }
+    #[cfg(feature = "platform")]
+    if let Some(error) = error.downcast_ref::<tesaiot_platform::BuildError>() {
+        return Some(Advice { hint: Some(error.hint()), code: build_code(error) });
+    }
+    #[cfg(feature = "device")]
+    if let Some(advice) = crate::cli::publish::failure::advice(error) {
+        return Some(advice);
+    }
     if let Some(error) = error.downcast_ref::<tesaiot_contract::bundle::BundleError>() {
         return Some(Advice { hint: Some(error.hint().to_owned()), code: exit::FILE });
     }
@@ -67,6 +75,19 @@ fn advice(error: &(dyn Error + 'static)) -> Option<Advice> {
         return Some(Advice { hint: Some(error.hint().to_owned()), code: exit::FILE });
     }
     None
+}
+
+#[cfg(feature = "platform")]
+fn build_code(error: &tesaiot_platform::BuildError) -> u8 {
+    use tesaiot_platform::BuildError;
+    match error {
+        BuildError::Config(_) => exit::USAGE,
+        BuildError::Bind { .. } => exit::NETWORK,
+        BuildError::DataDir { .. } | BuildError::Write { .. } | BuildError::Store(_) | BuildError::OpenAuthority(_) => {
+            exit::FILE
+        }
+        _ => exit::FAILURE,
+    }
 }
 
 #[cfg(test)]

@@ -60,6 +60,12 @@ pub(crate) struct Target {
 }
 
 impl ConnectionArgs {
+    /// The platform that keeps its data in `data_dir`, whatever the environment says.
+    #[cfg(feature = "device")]
+    pub(crate) fn of(data_dir: &Path) -> Self {
+        Self { url: None, token: None, ca: None, data_dir: Some(data_dir.to_owned()) }
+    }
+
     /// Completes the flags with the note of this machine's platform.
     pub(crate) fn resolve(self) -> Result<Target, ClientError> {
         let given = self.url.as_deref().map(address).transpose()?;

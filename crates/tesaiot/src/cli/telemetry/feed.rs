@@ -48,6 +48,15 @@ pub(crate) struct Arrival {
     pub(crate) whole: String,
 }
 
+/// What the feed tells.
+#[derive(Debug)]
+pub(crate) enum Told {
+    /// A sample was stored
+    Sample(Box<Arrival>),
+    /// So many samples were stored and are not told
+    Missed(u64),
+}
+
 /// An open subscription.
 pub(crate) struct Feed {
     socket: WebSocketStream<ClientStream<TcpStream>>,
@@ -93,16 +102,25 @@ impl Feed {
         }
     }
 
-    /// The next sample. May be dropped while it waits; nothing is lost by that.
-    pub(crate) async fn next(&mut self) -> Result<Arrival, ClientError> {
+    /// The next sample, or how many were skipped because they were not read fast enough.
+    pub(crate) async fn next(&mut self) -> Result<Told, ClientError> {
         loop {
             let text = self.text().await?;
-            if parse(&text).is_some_and(|message| message["type"] == "device_telemetry") {
-                let arrival: Arrival = serde_json::from_str(&text).map_err(|error| ClientError::NotAPlatform {
-                    url: self.url.clone(),
-                    what: format!("a sample that cannot be read: {error}"),
-                })?;
-                return Ok(Arrival { whole: text, ..arrival });
+            let message = parse(&text);
+            let message = message.as_ref();
+            match message.and_then(|message| message["type"].as_str()) {
+                Some("device_telemetry") => {
+                    let arrival: Arrival = serde_json::from_str(&text).map_err(|error| ClientError::NotAPlatform {
+                        url: self.url.clone(),
+                        what: format!("a sample that cannot be read: {error}"),
+                    })?;
+                    return Ok(Told::Sample(Box::new(Arrival { whole: text, ..arrival })));
+                }
+                Some("missed") => {
+                    return Ok(Told::Missed(message.and_then(|message| message["count"].as_u64()).unwrap_or(0)));
+                }
+                // A word of a newer platform.
+                _ => {}
             }
         }
     }

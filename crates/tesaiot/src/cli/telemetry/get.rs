@@ -5,9 +5,10 @@ use jiff::Timestamp;
 use tesaiot_contract::DeviceId;
 
 use super::format::{Format, render};
-use super::time::{Since, moment};
+use super::time::moment;
 use crate::cli::client::Client;
 use crate::cli::client::connection::ConnectionArgs;
+use crate::cli::span::Span;
 use crate::output;
 
 /// Print stored readings of one device, oldest first.
@@ -21,15 +22,15 @@ pub(crate) struct Get {
     metric: Option<String>,
     /// From so long ago on: 30s, 15m, 24h, 7d
     #[arg(long, value_name = "SPAN", conflicts_with_all = ["from", "to"])]
-    since: Option<Since>,
+    since: Option<Span>,
     /// From this moment on, the moment included: RFC 3339; UTC without an offset
     #[arg(long, value_name = "TIME", value_parser = moment)]
     from: Option<Timestamp>,
-    /// Up to this moment
+    /// Up to this moment, the moment not included
     #[arg(long, value_name = "TIME", value_parser = moment)]
     to: Option<Timestamp>,
-    /// The newest so many readings
-    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    /// The newest so many readings, at most 100000
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     limit: u32,
     /// How to print them
     #[arg(long, value_enum, default_value_t)]
@@ -56,7 +57,7 @@ impl Get {
         let limit = self.limit.to_string();
         let query = [
             ("metric", self.metric.as_deref()),
-            ("since", self.since.as_ref().map(Since::as_str)),
+            ("since", self.since.as_ref().map(Span::as_str)),
             ("from", from.as_deref()),
             ("to", to.as_deref()),
             ("limit", Some(limit.as_str())),

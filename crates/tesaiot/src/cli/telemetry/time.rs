@@ -1,37 +1,8 @@
-//! Times on the command line: `--since 15m`, `--from 2026-01-31T08:00`.
-
-use std::str::FromStr;
+//! Moments on the command line: `--from 2026-01-31T08:00`.
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-
-/// How far back: digits and one of `s`, `m`, `h`, `d`, as the platform reads it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Since(String);
-
-/// Text that says no span of time.
-#[derive(Debug, thiserror::Error)]
-#[error("write a number and one of s, m, h, d: 30s, 15m, 24h, 7d")]
-pub(crate) struct InvalidSince;
-
-impl Since {
-    /// As the platform reads it.
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for Since {
-    type Err = InvalidSince;
-
-    fn from_str(text: &str) -> Result<Self, InvalidSince> {
-        let number = text.strip_suffix(['s', 'm', 'h', 'd']).ok_or(InvalidSince)?;
-        let digits = !number.is_empty() && number.len() <= 9 && number.bytes().all(|byte| byte.is_ascii_digit());
-        // Nothing is zero seconds old: it would be an empty answer that looks like missing data.
-        if digits && number.bytes().any(|byte| byte != b'0') { Ok(Self(text.to_owned())) } else { Err(InvalidSince) }
-    }
-}
 
 /// Text that says no moment.
 #[derive(Debug, thiserror::Error)]
@@ -50,16 +21,6 @@ pub(crate) fn moment(text: &str) -> Result<Timestamp, InvalidMoment> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn spans_that_the_platform_reads_and_no_others() {
-        for good in ["30s", "15m", "24h", "7d", "007d"] {
-            assert_eq!(good.parse::<Since>().unwrap().as_str(), good);
-        }
-        for bad in ["", "m", "15", "15 m", "-1h", "1.5h", "1w", "0m", "15M", "9999999999s", "๑m"] {
-            assert!(bad.parse::<Since>().is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn a_moment_without_an_offset_is_utc() {

@@ -6,10 +6,11 @@ use clap::Args;
 use serde_json::Value;
 use tesaiot_contract::DeviceId;
 
-use super::feed::{Arrival, Feed};
+use super::feed::{Arrival, Feed, Told};
 use crate::cli::client::connection::{ConnectionArgs, Target};
 use crate::cli::client::error::ClientError;
 use crate::cli::client::wire::shown;
+use crate::cli::signal::StopSignals;
 use crate::output;
 
 /// Waiting before a new connection: doubled from the first to the last.
@@ -45,11 +46,11 @@ impl Watch {
         let target = self.connection.resolve()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
-            // Listened to from the start: whoever sees the first line may press Ctrl-C.
-            let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
+            // Caught from the start: whoever sees the first line may press Ctrl-C.
+            let mut signals = StopSignals::catch()?;
             tokio::select! {
                 result = watch(&target, &self.ids, self.json) => result,
-                interrupted = &mut interrupted => Ok(interrupted?),
+                () = signals.next() => Ok(()),
             }
         })
     }
@@ -63,7 +64,10 @@ async fn watch(target: &Target, devices: &[DeviceId], json: bool) -> anyhow::Res
     loop {
         let lost = loop {
             match feed.next().await {
-                Ok(arrival) => print(&arrival, json)?,
+                Ok(Told::Sample(arrival)) => print(&arrival, json)?,
+                Ok(Told::Missed(count)) => {
+                    output::warn(format_args!("{count} samples came faster than they were read here; they are stored"));
+                }
                 Err(error) => break error,
             }
         };

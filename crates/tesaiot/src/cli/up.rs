@@ -1,0 +1,187 @@
+//! `tesaiot up`: the platform.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::anyhow;
+use clap::Args;
+use serde_json::json;
+use tesaiot_platform::{Addresses, App, Config, FirstStart, RootKey};
+use tracing_subscriber::filter::LevelFilter;
+
+use super::signal::StopSignals;
+use super::{data_directory, logging};
+use crate::{exit, output};
+
+/// Run the platform: MQTT broker, certificate authority, REST interface and store in one process.
+#[derive(Args)]
+#[command(after_help = HELP)]
+pub(crate) struct UpArgs {
+    /// Where everything is kept; created on the first start
+    /// [default: $XDG_DATA_HOME/tesaiot, else ~/.local/share/tesaiot]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// A name or address by which devices reach this platform, for the server's certificate; the first one goes into
+    /// bundles; give it once for each [default: this host, localhost, 127.0.0.1, ::1]
+    #[arg(long = "host", value_name = "NAME")]
+    hosts: Vec<String>,
+    /// The address to listen on [default: ::, which is every address]
+    #[arg(long, value_name = "ADDRESS")]
+    bind: Option<IpAddr>,
+    /// MQTT over TLS with a client certificate, or with a password; 0 is any free port
+    #[arg(long, value_name = "PORT", default_value_t = 8883)]
+    mqtt_port: u16,
+    /// MQTT over TLS with a password; 0 is any free port
+    #[arg(long, value_name = "PORT", default_value_t = 8884)]
+    mqtt_tls_port: u16,
+    /// REST and live feed; 0 is any free port
+    #[arg(long, value_name = "PORT", default_value_t = 8443)]
+    https_port: u16,
+    /// Refuse clients without a certificate on the MQTT port
+    #[arg(long)]
+    require_client_certificate: bool,
+    /// On the first start, write the root's private key to this file alone, to be taken off this machine
+    #[arg(long, value_name = "PATH")]
+    root_key_offline: Option<PathBuf>,
+    /// Print addresses and first passwords as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+const HELP: &str = "\
+The first start creates the certificate authority, the databases and one administrator, whose password is printed
+once. Ctrl-C or SIGTERM ends it in good order: it stops accepting, commits, acknowledges, closes. A second one ends
+it at once; what was not acknowledged is still with the devices.
+
+Examples:
+  tesaiot up
+  tesaiot up --host iot.example.org --host 192.0.2.7 --data-dir /srv/tesaiot
+  tesaiot up --mqtt-port 0 --mqtt-tls-port 0 --https-port 0 --json     any free ports
+  RUST_LOG=debug tesaiot up
+
+Exit codes:
+  0  ended as asked
+  1  unexpected failure, or not everything ended in time
+  2  wrong command line or configuration
+  3  the data directory cannot be used
+  4  a port cannot be bound";
+
+impl UpArgs {
+    /// Serves until a signal comes.
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        logging::start(LevelFilter::INFO);
+        let json = self.json;
+        let config = self.config()?;
+        let (data_dir, host) = (config.data_dir.clone(), config.host_names.first().cloned().unwrap_or_default());
+        tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+            let mut signals = StopSignals::catch()?;
+            let app = tokio::select! {
+                app = App::build(config) => app?,
+                () = signals.next() => return Ok(exit::code(exit::OK)),
+            };
+            let started =
+                Started { addresses: app.addresses(), first: app.first_start(), host: &host, data_dir: &data_dir };
+            started.announce(json)?;
+            let mut again = StopSignals::catch()?;
+            tokio::select! {
+                ended = app.run(async { signals.next().await }) => Ok(ended.map(|()| exit::code(exit::OK))?),
+                () = async { again.next().await; again.next().await } => {
+                    output::warn("ended at once; what was not acknowledged is still with the devices");
+                    Ok(exit::code(exit::FAILURE))
+                }
+            }
+        })
+    }
+
+    fn config(self) -> anyhow::Result<Config> {
+        let data_dir = self.data_dir.or_else(data_directory);
+        let mut config = Config::new(
+            data_dir.ok_or_else(|| anyhow!("this user has no data directory: choose one with --data-dir"))?,
+        );
+        if !self.hosts.is_empty() {
+            config.host_names = self.hosts;
+        }
+        config.bind = self.bind.unwrap_or(config.bind);
+        config.mqtt_port = self.mqtt_port;
+        config.mqtt_tls_port = self.mqtt_tls_port;
+        config.https_port = self.https_port;
+        config.require_client_certificate = self.require_client_certificate;
+        if let Some(path) = self.root_key_offline {
+            config.root_key = RootKey::Offline(path);
+        }
+        Ok(config)
+    }
+}
+
+/// What a person, or the program that started this one, has to know.
+struct Started<'a> {
+    addresses: Addresses,
+    first: Option<&'a FirstStart>,
+    /// The name that bundles carry
+    host: &'a str,
+    data_dir: &'a Path,
+}
+
+impl Started<'_> {
+    fn announce(&self, json: bool) -> anyhow::Result<()> {
+        if json { output::json(&self.json()) } else { output::data(self.text()) }
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let Addresses { mqtt, mqtt_tls, https } = self.addresses;
+        let first = self.first.map(|first| {
+            json!({
+                "admin_email": first.admin_email,
+                "admin_password": first.admin_password.expose(),
+                "root_passphrase": first.root_passphrase.as_ref().map(|passphrase| passphrase.expose()),
+            })
+        });
+        json!({
+            "data_dir": self.data_dir,
+            "host": self.host,
+            "addresses": {"mqtt": mqtt, "mqtt_tls": mqtt_tls, "https": https},
+            "first_start": first,
+        })
+    }
+
+    fn text(&self) -> String {
+        let Addresses { mqtt, mqtt_tls, https } = self.addresses;
+        let (host, data_dir) = (bracketed(self.host), self.data_dir.display());
+        let mut text = format!(
+            "tesaiot is up.\n\
+             \x20 MQTT, certificate or password  {mqtt}\n\
+             \x20 MQTT, password                 {mqtt_tls}\n\
+             \x20 HTTPS                          https://{host}:{}\n\
+             \x20 Data directory                 {data_dir}\n",
+            https.port()
+        );
+        if let Some(first) = self.first {
+            text += &format!(
+                "\nFirst start. These are shown once and kept nowhere:\n\
+                 \x20 Administrator                  {}\n\
+                 \x20 Password                       {}\n",
+                first.admin_email,
+                first.admin_password.expose()
+            );
+            if let Some(passphrase) = &first.root_passphrase {
+                text += &format!("\x20 Passphrase of the root key     {}\n", passphrase.expose());
+            }
+        }
+        let option = match data_directory() {
+            Some(standard) if standard == self.data_dir => String::new(),
+            _ => format!(" --data-dir {}", super::quoted(&self.data_dir.to_string_lossy())),
+        };
+        text + &format!(
+            "\nNext, in another terminal:\n\
+             \x20 tesaiot device add pump-7{option}\n\
+             \x20 tesaiot publish --certs-dir ./pump-7\n\
+             \x20 tesaiot telemetry get pump-7{option}\n\n\
+             Ctrl-C ends it.\n"
+        )
+    }
+}
+
+fn bracketed(host: &str) -> String {
+    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
+}
