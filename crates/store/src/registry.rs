@@ -4,7 +4,7 @@
 //! # Format
 //!
 //! One SQLite file of STRICT tables with foreign keys; `user_version` is the format, and each
-//! format is reached by one step of [`schema::MIGRATIONS`]. It is written with a write-ahead log
+//! format is reached by one step of `schema::MIGRATIONS`. It is written with a write-ahead log
 //! and `synchronous=FULL`: what a call returned for is on disk. Every change is one transaction,
 //! so a crash leaves all of it or nothing, and SQLite repairs the file when it is next opened.
 //! Times are signed nanoseconds since 1970-01-01 UTC.

@@ -10,7 +10,8 @@
 //!
 //! One SQLite file with a write-ahead log; `user_version` is the format (1). Times are signed
 //! nanoseconds since 1970-01-01 UTC. Every blob begins with a version byte and the CRC32C of the
-//! rest; the layouts are in [`tail`], [`chunk`], [`numbers`] and, for snapshots, [`shared`].
+//! rest; the layouts stand at the top of the modules `tail`, `chunk` and `numbers`; a snapshot is
+//! written by `cursor` and `latest`.
 //!
 //! | Table | A row is |
 //! |---|---|

@@ -1,5 +1,6 @@
 //! Generators for the property tests of this module.
 
+mod golden;
 mod model;
 
 use jiff::Timestamp;

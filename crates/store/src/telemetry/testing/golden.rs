@@ -1,0 +1,129 @@
+//! The formats of the blobs, pinned by files: what version 1 wrote must be read for ever.
+//!
+//! `TESAIOT_WRITE_GOLDEN=1` writes files that are missing. A file that is there is never changed:
+//! another layout is another version, with a reader for both.
+
+use std::path::PathBuf;
+
+use tesaiot_contract::DeviceId;
+use tesaiot_contract::telemetry::{MessageId, Metric, Sample, Value};
+
+use crate::telemetry::chunk::{Chunk, seal};
+use crate::telemetry::cursor::Cursor;
+use crate::telemetry::head::Head;
+use crate::telemetry::latest::LatestValues;
+use crate::telemetry::shared::{decode_snapshot, encode_snapshot};
+use crate::telemetry::tail::{self, Incoming, Replayed};
+use crate::time::from_nanoseconds;
+
+const START: i64 = 1_764_000_000_123_456_789;
+
+fn golden(name: &str, written: &[u8]) -> Vec<u8> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    if !path.exists() && std::env::var_os("TESAIOT_WRITE_GOLDEN").is_some() {
+        std::fs::write(&path, written).unwrap();
+    }
+    std::fs::read(&path).unwrap()
+}
+
+/// Samples with every type, every flag, a mask, a change of type and a late one.
+fn samples() -> Vec<Replayed> {
+    (0..40_i64)
+        .map(|number| {
+            let mut metrics = vec![
+                Metric { name: "count".into(), value: Value::Integer(i64::MAX - number), unit: None },
+                Metric {
+                    name: "temperature".into(),
+                    value: Value::Float(36.5 + (number % 7) as f64 / 10.0),
+                    unit: Some("°C".into()),
+                },
+                Metric { name: "motion".into(), value: Value::Bool(number % 3 == 0), unit: None },
+            ];
+            if number % 5 == 0 {
+                let text = if number == 20 { "" } else { "sinus" };
+                metrics.push(Metric { name: "rhythm".into(), value: Value::Text(text.into()), unit: None });
+                metrics.push(Metric { name: "zero".into(), value: Value::Float(-0.0), unit: None });
+            }
+            if number == 39 {
+                metrics[0].value = Value::Float(0.5);
+            }
+            let late = if number == 30 { 10_000_000_000 } else { 0 };
+            Replayed {
+                device: DeviceId::new("golden-device").unwrap(),
+                kind: (number % 2 == 0).then(|| "vital/signs".into()),
+                received: START + number * 1_000_000_000 + 7_000_000,
+                sample: Sample {
+                    time: (number != 7).then(|| from_nanoseconds(START + number * 1_000_000_000 - late)),
+                    id: (number != 8).then(|| MessageId { boot: "boot-1".into(), seq: number.unsigned_abs() }),
+                    metrics,
+                },
+            }
+        })
+        .collect()
+}
+
+fn head() -> (Head, Cursor) {
+    let (mut head, mut cursor) = (Head::new(), Cursor::default());
+    for replayed in &samples() {
+        head.push(1, replayed.kind.as_deref(), replayed.received, &replayed.sample);
+        if let Some(id) = &replayed.sample.id {
+            cursor.insert(id);
+        }
+    }
+    (head, cursor)
+}
+
+#[test]
+fn a_tail_batch_of_version_1() {
+    let samples = samples();
+    let incoming: Vec<Incoming<'_>> = samples
+        .iter()
+        .map(|replayed| Incoming {
+            device: &replayed.device,
+            kind: replayed.kind.as_deref(),
+            received: replayed.received,
+            sample: &replayed.sample,
+        })
+        .collect();
+    let written = tail::encode(&incoming);
+    let golden = golden("tail-1.bin", &written);
+    assert_eq!(tail::decode(&golden).unwrap(), samples);
+    assert_eq!(written, golden);
+}
+
+#[test]
+fn a_chunk_of_version_1() {
+    let (head, _) = head();
+    let written = seal(&head, 6);
+    assert_eq!(written.len(), 1);
+    // Another version of the compressor may choose other bytes, but it must read these.
+    let golden = golden("chunk-1.bin", &written[0].blob);
+    let describe = |blob: &[u8]| {
+        let chunk = Chunk::open(blob).unwrap();
+        chunk.verify().unwrap();
+        format!("{:?} {:?}", chunk.rows().unwrap(), chunk.columns(None).unwrap())
+    };
+    assert_eq!(describe(&golden), describe(&written[0].blob));
+    // And they are what was put in: the late sample stands where its time belongs.
+    let chunk = Chunk::open(&golden).unwrap();
+    let rows = chunk.rows().unwrap();
+    assert_eq!(rows.times.len(), 40);
+    assert_eq!(rows.received[21], START + 30 * 1_000_000_000 + 7_000_000);
+    let counts = chunk.columns(Some("count")).unwrap();
+    assert_eq!(counts.len(), 2, "a metric of two types has two columns");
+    assert_eq!(counts[0].values.get(0), Some(Value::Integer(i64::MAX)));
+    assert_eq!((counts[1].rows.as_slice(), counts[1].values.get(0)), (&[39][..], Some(Value::Float(0.5))));
+    let zeros = chunk.columns(Some("zero")).unwrap();
+    assert_eq!(format!("{:?}", zeros[0].values.get(7)), "Some(Float(-0.0))");
+}
+
+#[test]
+fn a_snapshot_of_version_1() {
+    let (head, cursor) = head();
+    let mut latest = LatestValues::default();
+    latest.merge(&head);
+    let written = encode_snapshot(&cursor, &latest);
+    let golden = golden("snapshot-1.bin", &written);
+    assert_eq!(decode_snapshot(&golden).unwrap(), (cursor, latest));
+    assert_eq!(written, golden);
+}
