@@ -70,7 +70,8 @@ pub struct Incoming {
     /// Whether the broker says it may have sent it before.
     pub dup: bool,
     /// Held acknowledgement (QoS 1 and 2). Dropped without [`HeldAcknowledgement::accept`], the broker keeps the
-    /// message and sends it again in the next session.
+    /// message and sends it again in the next connection of the session. Acknowledgements leave in order: until then
+    /// those of later messages wait behind it, so who drops one should reconnect.
     pub acknowledgement: Option<HeldAcknowledgement>,
 }
 
@@ -78,17 +79,17 @@ pub struct Incoming {
 #[derive(Debug)]
 pub struct HeldAcknowledgement {
     ticket: crate::inbound::Ticket,
-    commands: mpsc::Sender<Command>,
+    acknowledge: mpsc::Sender<crate::inbound::Ticket>,
 }
 
 impl HeldAcknowledgement {
-    /// Tells the broker that the message is safe here.
+    /// Tells the broker that the message is safe here. Does not wait for messages that are being published.
     ///
     /// # Errors
     /// The connection ended before the acknowledgement could leave.
     pub async fn accept(self) -> Result<(), Closed> {
-        let Self { ticket, commands } = self;
-        commands.send(Command::Acknowledge(ticket)).await.map_err(|_| Closed)
+        let Self { ticket, acknowledge } = self;
+        acknowledge.send(ticket).await.map_err(|_| Closed)
     }
 }
 
@@ -100,7 +101,7 @@ pub struct Closed;
 /// What became of a published message.
 #[derive(Clone, Debug)]
 pub enum Published {
-    /// The broker has it (QoS 1, 2), or it was written to the stream (QoS 0).
+    /// The broker has it (QoS 1, 2), or it is on its way and nothing more will be known of it (QoS 0).
     Acknowledged,
     /// The broker refused it, with this reason (MQTT 5).
     Refused(PublishAckReason),
@@ -174,7 +175,7 @@ where
     let session_present = acknowledgement.session_present;
     let (commands, command_queue) = mpsc::channel(options.queue);
     let (messages_in, messages) = mpsc::channel(options.queue);
-    let driver = Driver::new(link, &options, &acknowledgement, command_queue, messages_in, commands.downgrade());
+    let driver = Driver::new(link, &options, &acknowledgement, command_queue, messages_in);
     let task = tokio::spawn(driver.run());
     let client = Client { commands, task: Arc::new(Mutex::new(Some(task))) };
     Ok(Connected { client, messages, session_present, acknowledgement })

@@ -1,8 +1,8 @@
 //! The task that owns a client's stream.
 //!
-//! It wakes for a command, a packet or the clock, does everything that can be done without waiting, then writes
-//! once. It stops taking commands while the in-flight window is full, and stops reading while the receiver of
-//! messages is behind.
+//! It wakes for an acknowledgement, a command, a packet or the clock, does everything that can be done without
+//! waiting, then writes once. It stops taking commands while the in-flight window is full, and stops reading while
+//! the receiver of messages is behind. Acknowledgements come by a way of their own, so that neither holds them up.
 
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
@@ -35,11 +35,11 @@ const MAX_PENDING_OUTPUT: usize = 256 * 1024;
 pub(super) enum Command {
     Publish { message: Message, done: oneshot::Sender<Published> },
     Subscribe { filters: Vec<(ByteString, QoS)>, done: oneshot::Sender<Vec<SubscribeAckReason>> },
-    Acknowledge(Ticket),
     Disconnect,
 }
 
 enum Event {
+    Acknowledge(Ticket),
     Command(Command),
     AllHandlesGone,
     Packet(Packet),
@@ -50,14 +50,19 @@ enum Event {
 pub(super) struct Driver<S> {
     link: Link<S>,
     commands: mpsc::Receiver<Command>,
-    /// For held acknowledgements; weak, so that the last [`super::Client`] ends the connection.
-    own_commands: mpsc::WeakSender<Command>,
+    /// Acknowledgements the owner no longer holds. As long as all that may be held: it never fills.
+    acknowledgements: mpsc::Receiver<Ticket>,
+    acknowledge: mpsc::Sender<Ticket>,
     messages: PollSender<Incoming>,
     outbound: Outbound<oneshot::Sender<Published>>,
     subscribes: HashMap<PacketId, oneshot::Sender<Vec<SubscribeAckReason>>>,
     inbound: Inbound<()>,
     keep_alive: Duration,
+    /// When everything written so far had left.
     last_sent: Instant,
+    last_received: Instant,
+    /// Whether the stream is read: not while the receiver of messages is behind.
+    reading: bool,
     /// When the answer to a ping is overdue.
     ping_deadline: Option<Instant>,
     clock: Pin<Box<Sleep>>,
@@ -71,7 +76,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         acknowledgement: &ConnectAck,
         commands: mpsc::Receiver<Command>,
         messages: mpsc::Sender<Incoming>,
-        own_commands: mpsc::WeakSender<Command>,
     ) -> Self {
         let now = Instant::now();
         let window = match options.version {
@@ -82,16 +86,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             Some(seconds) => Duration::from_secs(u64::from(seconds)),
             None => options.keep_alive,
         };
+        // A 3.1.1 broker knows no receive maximum: what it sends is bounded by its packet identifiers.
+        let receive_maximum = match options.version {
+            Version::V5 => options.receive_maximum.max(1),
+            Version::V3 => u16::MAX,
+        };
+        let (acknowledge, acknowledgements) = mpsc::channel(usize::from(receive_maximum));
         Self {
             link,
             commands,
-            own_commands,
+            acknowledgements,
+            acknowledge,
             messages: PollSender::new(messages),
             outbound: Outbound::new(window),
             subscribes: HashMap::new(),
-            inbound: Inbound::new(options.receive_maximum),
+            inbound: Inbound::new(receive_maximum),
             keep_alive,
             last_sent: now,
+            last_received: now,
+            reading: true,
             ping_deadline: None,
             clock: Box::pin(sleep_until(now + keep_alive)),
             disconnecting: false,
@@ -122,9 +135,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 return self.say_goodbye().await;
             }
             match poll_fn(|context| self.poll_event(context)).await {
+                Event::Acknowledge(ticket) => {
+                    self.inbound.complete(ticket, PublishAckReason::Success);
+                    self.send_acknowledgements()?;
+                }
                 Event::Command(command) => self.obey(command)?,
                 Event::AllHandlesGone => self.disconnecting = true,
                 Event::Packet(packet) => {
+                    self.last_received = Instant::now();
                     if let Some(lost) = self.handle(packet)? {
                         return Ok(lost);
                     }
@@ -140,7 +158,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     }
 
     fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Event> {
-        // Commands first: everything that may leave is encoded before the one write below.
+        // Never `None`: this side holds a sender.
+        if let Poll::Ready(Some(ticket)) = self.acknowledgements.poll_recv(context) {
+            return Poll::Ready(Event::Acknowledge(ticket));
+        }
+        // Commands before the write: everything that may leave is encoded first.
         let may_send = !self.disconnecting && !self.outbound.is_full();
         if may_send && self.link.pending_output() < MAX_PENDING_OUTPUT {
             match self.commands.poll_recv(context) {
@@ -150,13 +172,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             }
         }
         let had_output = self.link.pending_output() > 0;
-        if let Poll::Ready(Err(error)) = self.link.poll_flush(context) {
-            return Poll::Ready(Event::Ended(error.into()));
+        match self.link.poll_flush(context) {
+            Poll::Ready(Ok(())) if had_output => self.last_sent = Instant::now(),
+            Poll::Ready(Err(error)) => return Poll::Ready(Event::Ended(error.into())),
+            _ => {}
         }
-        if had_output {
-            self.last_sent = Instant::now();
-        }
-        if self.poll_room(context).is_ready() {
+        self.reading = self.poll_room(context).is_ready();
+        if self.reading {
             match self.link.poll_packet(context) {
                 Poll::Ready(Ok(packet)) => return Poll::Ready(Event::Packet(packet)),
                 Poll::Ready(Err(error)) => return Poll::Ready(Event::Ended(error)),
@@ -178,8 +200,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     fn obey(&mut self, command: Command) -> Result<(), LinkError> {
         match command {
             Command::Publish { message, done } if message.qos == QoS::AtMostOnce => {
-                self.send(Packet::Publish(Box::new(message.to_publish(message.qos, None, false, message.retain))))?;
-                let _ = done.send(Published::Acknowledged);
+                let publish = message.to_publish(message.qos, None, false, message.retain);
+                let outcome = match self.link.send(Packet::Publish(Box::new(publish))) {
+                    Ok(()) => Published::Acknowledged,
+                    Err(ProtocolError::TooLarge { .. }) => Published::Refused(PublishAckReason::QuotaExceeded),
+                    Err(error) => return Err(error.into()),
+                };
+                let _ = done.send(outcome);
             }
             Command::Publish { message, done } => {
                 // The window has room: poll_event takes no command otherwise.
@@ -216,10 +243,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     topic_filters,
                 }))?;
             }
-            Command::Acknowledge(ticket) => {
-                self.inbound.complete(ticket, PublishAckReason::Success);
-                self.send_acknowledgements()?;
-            }
             Command::Disconnect => self.disconnecting = true,
         }
         Ok(())
@@ -231,6 +254,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     fn handle(&mut self, packet: Packet) -> Result<Option<Lost>, LinkError> {
         match packet {
+            // A broker may not use an alias that was not offered (MQTT-3.1.2-26).
+            Packet::Publish(publish) if publish.topic.is_empty() => {
+                return Err(ProtocolError::InvalidTopicAlias.into());
+            }
+            // Nobody listens any more: not acknowledged, and not held for somebody either.
+            Packet::Publish(_) if self.messages.is_closed() => {}
             Packet::Publish(publish) => {
                 let packet_id = publish.packet_id;
                 let (qos, dup) = (publish.qos, publish.dup);
@@ -245,9 +274,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                         Arrival::InProgress => return Ok(None),
                     },
                 };
-                let acknowledgement = ticket
-                    .and_then(|ticket| Some(HeldAcknowledgement { ticket, commands: self.own_commands.upgrade()? }));
-                // Room was reserved before the packet was read. Nobody listening: not acknowledged, not delivered.
+                let acknowledgement =
+                    ticket.map(|ticket| HeldAcknowledgement { ticket, acknowledge: self.acknowledge.clone() });
+                // Room was reserved before the packet was read.
                 let _ = self.messages.send_item(Incoming {
                     message: Message::from_publish(*publish),
                     dup,
@@ -304,13 +333,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         Ok(())
     }
 
-    /// The clock rang: ping after silence, give up when the last ping was not answered (MQTT-3.1.2.10).
+    /// The clock rang: ping after silence, give up when the last ping was not answered (MQTT-3.1.2.10). Silence of
+    /// either side: one that only sends never notices that the other end of the line is gone.
     fn tick(&mut self) -> Result<Option<Lost>, LinkError> {
         let now = Instant::now();
+        if !self.reading {
+            // The answer lies unread behind messages that nobody takes. The broker still wants its pings.
+            self.ping_deadline = None;
+            self.last_received = now;
+        }
         if self.ping_deadline.is_some_and(|deadline| now >= deadline) {
             return Ok(Some(Lost::KeepAlive));
         }
-        let next_ping = self.last_sent + self.keep_alive;
+        let next_ping = self.last_sent.min(self.last_received) + self.keep_alive;
         if self.ping_deadline.is_none() && now >= next_ping {
             self.send(Packet::PingRequest)?;
             self.ping_deadline = Some(now + self.keep_alive);

@@ -2,13 +2,18 @@
 
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{ConnectError, Connected, Options, connect};
 use crate::backoff::Backoff;
+use crate::link::LinkError;
+
+/// How long a broker may take to answer CONNECT.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Opens the stream below a connection: TCP and TLS, or whatever carries the bytes.
 pub trait Open: Send {
@@ -37,6 +42,9 @@ pub enum AttemptError<E: std::error::Error + 'static> {
 pub struct Reconnect<O> {
     open: O,
     backoff: Backoff,
+    /// A connection that lived this long was a good one: the next failure starts from the first wait.
+    steady: Duration,
+    connected_at: Option<Instant>,
     /// How each attempt connects.
     pub options: Options,
 }
@@ -44,19 +52,31 @@ pub struct Reconnect<O> {
 impl<O: Open> Reconnect<O> {
     /// Waits `first`, twice that, … up to `limit` between attempts, with jitter.
     pub fn new(open: O, options: Options, first: Duration, limit: Duration) -> Self {
-        Self { open, options, backoff: Backoff::new(first, limit) }
+        Self { open, options, backoff: Backoff::new(first, limit), steady: limit, connected_at: None }
     }
 
-    /// One attempt.
+    /// One attempt, at once. A broker that does not answer CONNECT within half a minute has failed it.
     pub async fn attempt(&mut self) -> Result<Connected, AttemptError<O::Error>> {
         let stream = self.open.open().await.map_err(AttemptError::Open)?;
-        let connected = connect(stream, self.options.clone()).await?;
-        self.backoff.reset();
+        let answer = timeout(CONNECT_TIMEOUT, connect(stream, self.options.clone())).await;
+        let silence = || ConnectError::Link(LinkError::Io(ErrorKind::TimedOut.into()));
+        let connected = answer.map_err(|_| silence())??;
+        self.connected_at = Some(Instant::now());
         Ok(connected)
     }
 
     /// Attempts until connected. `failed` hears of every failure and of the wait before the next attempt.
+    ///
+    /// After an earlier connection it waits first: a broker that was restarted is not met by all its clients at
+    /// once, and one that ends every connection at once (another client with the same identifier, a message it does
+    /// not allow) is not asked again in a hot loop.
     pub async fn connected(&mut self, mut failed: impl FnMut(&AttemptError<O::Error>, Duration)) -> Connected {
+        if let Some(connected_at) = self.connected_at.take() {
+            if connected_at.elapsed() >= self.steady {
+                self.backoff.reset();
+            }
+            sleep(self.backoff.next_delay(random())).await;
+        }
         loop {
             match self.attempt().await {
                 Ok(connected) => return connected,

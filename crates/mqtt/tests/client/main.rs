@@ -1,0 +1,10 @@
+//! The client against a server that does exactly what the test says, packet by packet, over a stream in memory.
+//!
+//! Time is paused: deadlines pass in no time, and silence does not depend on the speed of the machine.
+
+mod connecting;
+mod keep_alive;
+mod publishing;
+mod receiving;
+mod reconnecting;
+mod server;
