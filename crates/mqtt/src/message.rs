@@ -118,3 +118,29 @@ impl std::fmt::Debug for Message {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_detached_message_is_equal_and_shares_nothing() {
+        let buffer = Bytes::from_static(b"d/t payload key value data");
+        let text = |range| ByteString::try_from(buffer.slice(range)).unwrap();
+        let mut message = Message::new(text(0..3), buffer.slice(4..11), QoS::AtLeastOnce).retained();
+        message.properties = Some(Box::new(PublishProperties {
+            user_properties: vec![(text(12..15), text(16..21))],
+            correlation_data: Some(buffer.slice(22..26)),
+            ..PublishProperties::default()
+        }));
+        let copy = message.detached();
+        assert_eq!(copy, message);
+        assert_eq!(copy.size(), 3 + 7 + 3 + 5 + 4);
+        let properties = copy.properties.as_deref().unwrap();
+        let data = properties.correlation_data.as_deref().unwrap();
+        let (key, value) = &properties.user_properties[0];
+        for copied in [copy.topic.as_bytes(), &copy.payload, data, key.as_bytes(), value.as_bytes()] {
+            assert!(!buffer.as_ptr_range().contains(&copied.as_ptr()));
+        }
+    }
+}

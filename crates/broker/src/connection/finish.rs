@@ -6,6 +6,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use tesaiot_mqtt::inbound::Ticket;
@@ -93,8 +94,10 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
         while self.state.inbound.held() > 0 {
             let outcomes = timeout_at(deadline, poll_fn(|context| mailbox.poll_resolved(context)));
             let Ok(outcomes) = outcomes.await else { return };
-            // The stream may be gone; acknowledgements then go nowhere, and stored messages are routed.
+            // The stream may be gone; acknowledgements then go nowhere, and stored messages are routed. What can leave
+            // leaves now: the next outcome may never come.
             let _ = self.resolved(outcomes);
+            let _ = poll_fn(|context| Poll::Ready(self.link.poll_flush(context))).await;
         }
     }
 

@@ -38,6 +38,25 @@ async fn held_messages_are_acknowledged_before_the_goodbye() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_message_without_an_outcome_does_not_hold_up_its_elders() {
+    for version in BOTH {
+        let bench = Bench::new();
+        bench.host.set(Mode::Hold);
+        let mut device = bench.connect(version, "d").await;
+        for packet_id in 1..=2 {
+            device.publish(publish("d/t", packet_id)).await;
+        }
+        bench.host.accepted(2).await;
+        let broker = bench.broker.clone();
+        let drain = tokio::spawn(async move { broker.drain(GRACE).await });
+        tokio::task::yield_now().await;
+        bench.host.resolve(&[0], Outcome::Stored);
+        device.expect_puback(1).await;
+        assert!(!drain.is_finished());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_broker_with_nobody_drains_at_once() {
     let bench = Bench::new();
     let before = tokio::time::Instant::now();

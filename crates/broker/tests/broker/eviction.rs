@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use tesaiot_mqtt::packet::{ConnectAckReason, DisconnectReasonCode, Packet, Version};
-use tesaiot_mqtt::{Message, QoS};
+use tesaiot_mqtt::{Codec, Link, Message, QoS};
 
 use crate::host::Mode;
-use crate::peer::{BOTH, Bench, connect, persistent, publish};
+use crate::peer::{BOTH, Bench, Peer, connect, persistent, publish};
 
 const REVOKED: DisconnectReasonCode = DisconnectReasonCode::NotAuthorized;
 
@@ -55,6 +55,23 @@ async fn a_client_with_messages_in_hand_is_closed_at_once() {
         device.expect_goodbye(REVOKED).await;
         assert!(before.elapsed() < Duration::from_millis(10), "{mode:?}");
     }
+}
+
+/// A client that does not even read its farewell cannot stay by not reading.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_read_is_gone_in_seconds() {
+    let bench = Bench::new();
+    let link = Link::new(bench.stream(256), Codec::client(Version::V5, 1024));
+    let mut reader = Peer { link, version: Version::V5 };
+    reader.connect(connect("app")).await;
+    reader.subscribe("#", QoS::AtMostOnce).await;
+    bench.broker.publish(&Message::new("d/t", vec![0; 10_000], QoS::AtMostOnce));
+    tokio::task::yield_now().await;
+    let before = tokio::time::Instant::now();
+    assert!(bench.broker.disconnect("app", REVOKED));
+    bench.host.disconnected("app").await;
+    assert!(before.elapsed() <= Duration::from_secs(3));
+    assert_eq!(bench.broker.counters().connections, 0);
 }
 
 /// Credentials checked a moment before they were revoked are not good enough.

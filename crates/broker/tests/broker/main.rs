@@ -3,6 +3,8 @@
 //! Time is paused in almost every test: a deadline of thirty seconds passes in no time, and what a test calls
 //! silence does not depend on the speed of the machine.
 
+#![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
 mod acknowledgements;
 mod back_pressure;
 mod drain;

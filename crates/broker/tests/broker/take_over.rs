@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tesaiot_broker::{Config, Outcome};
 use tesaiot_mqtt::packet::{ConnectAckReason, DisconnectReasonCode, Publish};
-use tesaiot_mqtt::{Message, QoS, Version};
+use tesaiot_mqtt::{Codec, Link, Message, Packet, QoS, Version};
 
 use crate::host::{Mode, Seen};
 use crate::peer::{BOTH, Bench, connect, persistent, publish, publish_2};
@@ -56,12 +56,12 @@ async fn outstanding_outcomes_resolve_first() {
         old.publish(publish_2("d/t", 2)).await;
         bench.host.accepted(2).await;
         let mut new = bench.peer(version);
-        new.send(tesaiot_mqtt::Packet::Connect(Box::new(persistent("d")))).await;
+        new.send(Packet::Connect(Box::new(persistent("d")))).await;
         new.expect_silence().await;
         old.expect_goodbye(DisconnectReasonCode::SessionTakenOver).await;
         bench.host.resolve(&[0, 1], Outcome::Stored);
         match new.receive().await {
-            tesaiot_mqtt::Packet::ConnectAck(ack) => assert!(ack.session_present),
+            Packet::ConnectAck(ack) => assert!(ack.session_present),
             other => panic!("{other:?} instead of CONNACK"),
         }
         new.publish(Publish { dup: true, ..publish("d/t", 1) }).await;
@@ -93,6 +93,31 @@ async fn a_session_survives_a_take_over_that_gave_up_waiting() {
         } else {
             assert!(ack.session_present);
         }
+    }
+}
+
+/// The program that serves the streams may drop one at any time; nobody waits for it.
+#[tokio::test(start_paused = true)]
+async fn a_take_over_that_is_abandoned_leaves_the_session_to_others() {
+    for version in BOTH {
+        let bench = Bench::new();
+        bench.host.set(Mode::Hold);
+        let (mut old, _) = bench.connect_as(version, persistent("d")).await;
+        old.publish(publish("d/t", 1)).await;
+        bench.host.accepted(1).await;
+        let (ours, theirs) = tokio::io::duplex(1024);
+        let serving = tokio::spawn(bench.broker.serve(theirs, crate::peer::from()));
+        let mut waiting = crate::peer::Peer { link: Link::new(ours, Codec::client(version, 1024)), version };
+        waiting.send(Packet::Connect(Box::new(persistent("d")))).await;
+        waiting.expect_silence().await;
+        serving.abort();
+        assert!(serving.await.is_err());
+        bench.host.resolve(&[0], Outcome::Stored);
+        bench.host.disconnected("d").await;
+        assert!(!bench.broker.is_connected("d"));
+        let (mut third, ack) = bench.connect_as(version, persistent("d")).await;
+        assert!(ack.session_present);
+        third.ping().await;
     }
 }
 
