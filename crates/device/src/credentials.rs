@@ -68,7 +68,7 @@ pub enum CredentialsError {
     #[error(transparent)]
     Certificate(#[from] ConfigError),
     /// The certificate was issued to another device: the broker compares its common name with the client id.
-    #[error("client_cert.pem was issued to {common_name:?}, not to the device {device_id}")]
+    #[error("client_cert.pem was issued to {}, not to the device {device_id}", named(.common_name.as_deref()))]
     WrongDevice {
         /// The subject's common name; none when it has not exactly one
         common_name: Option<String>,
@@ -168,6 +168,11 @@ impl Credentials {
         }
         options
     }
+}
+
+/// The name as it stands in the certificate, quoted: it may hold anything.
+fn named(common_name: Option<&str>) -> String {
+    common_name.map_or_else(|| "nobody by name".to_owned(), |name| format!("{name:?}"))
 }
 
 fn method(bundle: &Bundle, choice: Choice) -> Method {

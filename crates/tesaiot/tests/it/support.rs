@@ -1,13 +1,17 @@
 //! What the tests share: external programs with deadlines, real peers, throw-away certificates.
 
 pub(crate) mod authority;
+#[cfg(feature = "platform")]
 pub(crate) mod device;
 pub(crate) mod lines;
 pub(crate) mod mosquitto;
 pub(crate) mod paho;
+#[cfg(feature = "platform")]
 pub(crate) mod platform;
 pub(crate) mod process;
+#[cfg(feature = "platform")]
 pub(crate) mod rest;
+#[cfg(feature = "platform")]
 pub(crate) mod wire;
 
 use std::time::{Duration, Instant};
