@@ -13,6 +13,7 @@ mod handshake;
 mod publish;
 mod subscribe;
 
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use std::time::Duration;
 
 use tesaiot_mqtt::codec::{ProtocolError, packet_name};
 use tesaiot_mqtt::link::{Link, LinkError};
-use tesaiot_mqtt::packet::{DisconnectReasonCode, Packet, PublishAck2Reason, Version, publish_ack2};
+use tesaiot_mqtt::packet::{DisconnectReasonCode, Packet, PacketId, PublishAck2Reason, Version, publish_ack2};
 use tesaiot_mqtt::{Message, QoS};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::OwnedMutexGuard;
@@ -71,6 +72,7 @@ impl From<ProtocolError> for Ended {
 enum Event {
     Mail(Mail),
     Packet(Packet),
+    Resend(PacketId),
     Clock,
 }
 
@@ -91,6 +93,8 @@ struct Connection<H: Host, S> {
     last_progress: Instant,
     /// Since when the client has not read what was written.
     write_blocked_since: Option<Instant>,
+    /// What an earlier connection left unacknowledged, to be sent again within the window of this one.
+    resend: VecDeque<PacketId>,
     /// Retained messages of new subscriptions. They do not go through the mailbox, whose bounds they may exceed.
     retained: RetainedQueue,
     /// Bytes of messages whose acknowledgement is held.
@@ -125,6 +129,7 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
                     self.last_received = Instant::now();
                     self.handle(packet).await
                 }
+                Event::Resend(packet_id) => self.resend(packet_id),
                 Event::Clock => self.tick(),
             };
             if let Err(ended) = result {
@@ -140,7 +145,15 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
             self.poll_write(context)?;
         }
         let writable = self.link.pending_output() < MAX_PENDING_OUTPUT;
-        let room = |qos| writable && (qos == QoS::AtMostOnce || !self.state.outbound.is_full());
+        let outbound = &self.state.outbound;
+        if writable
+            && outbound.len() - self.resend.len() < outbound.window()
+            && let Some(packet_id) = self.resend.pop_front()
+        {
+            return Poll::Ready(Ok(Event::Resend(packet_id)));
+        }
+        // Messages keep their order: none overtakes one that is sent again.
+        let room = |qos| writable && self.resend.is_empty() && (qos == QoS::AtMostOnce || !outbound.is_full());
         // What was retained is older than what comes now, and leaves first.
         let waiting = self.retained.front(&self.shared.retained).map(|delivery| delivery.qos);
         let mail = self.session.mailbox.poll(context, |qos| waiting.is_none() && room(qos));
@@ -193,13 +206,9 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
                 let reason = self.state.inbound.release(release.packet_id);
                 Ok(self.link.send(Packet::PublishComplete(publish_ack2(release.packet_id, reason)))?)
             }
-            Packet::PublishAck(ack) => {
-                self.state.outbound.finish(ack.packet_id);
-                Ok(())
-            }
+            Packet::PublishAck(ack) => self.delivered(ack.packet_id),
             Packet::PublishReceived(ack) if tesaiot_mqtt::codec::is_refusal(ack.reason_code) => {
-                self.state.outbound.finish(ack.packet_id);
-                Ok(())
+                self.delivered(ack.packet_id)
             }
             Packet::PublishReceived(ack) => {
                 let reason = if self.state.outbound.release(ack.packet_id) {
@@ -209,10 +218,7 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
                 };
                 Ok(self.link.send(Packet::PublishRelease(publish_ack2(ack.packet_id, reason)))?)
             }
-            Packet::PublishComplete(complete) => {
-                self.state.outbound.finish(complete.packet_id);
-                Ok(())
-            }
+            Packet::PublishComplete(complete) => self.delivered(complete.packet_id),
             Packet::Subscribe(subscribe) => self.subscribe(subscribe),
             Packet::Unsubscribe(unsubscribe) => self.unsubscribe(&unsubscribe),
             Packet::PingRequest => Ok(self.link.send(Packet::PingResponse)?),

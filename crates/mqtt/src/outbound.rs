@@ -37,6 +37,11 @@ impl<T> Outbound<T> {
         self.window = window.max(1);
     }
 
+    /// Messages that may be unacknowledged at a time.
+    pub fn window(&self) -> usize {
+        usize::from(self.window)
+    }
+
     /// Messages not yet acknowledged.
     pub fn len(&self) -> usize {
         self.in_flight.len()

@@ -7,10 +7,7 @@ use std::time::Duration;
 
 use tesaiot_mqtt::codec::{Codec, ProtocolError, packet_name};
 use tesaiot_mqtt::link::{Link, LinkError};
-use tesaiot_mqtt::packet::{
-    Connect, ConnectAck, ConnectAckReason, Disconnect, DisconnectReasonCode, Packet, PublishAck2Reason, Version,
-    publish_ack2,
-};
+use tesaiot_mqtt::packet::{Connect, ConnectAck, ConnectAckReason, Disconnect, DisconnectReasonCode, Packet, Version};
 use tesaiot_mqtt::{Message, topic};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout};
@@ -167,7 +164,7 @@ async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(link: &mut Link<S>, reason_co
     }
 }
 
-/// Answers CONNECT and sends again what the client had not acknowledged.
+/// Answers CONNECT.
 #[expect(clippy::too_many_arguments, reason = "everything a connection is made of, once")]
 fn establish<H: Host, S>(
     shared: Arc<Shared<H>>,
@@ -215,16 +212,7 @@ where
     };
     // Small packets into an empty buffer; a client whose Maximum Packet Size is below a CONNACK hears nothing.
     let _ = link.send(Packet::ConnectAck(Box::new(ack)));
-    for (packet_id, in_flight) in state.outbound.in_order() {
-        let packet = if in_flight.released {
-            Packet::PublishRelease(publish_ack2(packet_id, PublishAck2Reason::Success))
-        } else {
-            let delivery = &in_flight.item;
-            // MQTT-4.4.0-1, MQTT-3.3.1-1: sent again, marked.
-            Packet::Publish(Box::new(delivery.message.to_publish(delivery.qos, Some(packet_id), true, delivery.retain)))
-        };
-        let _ = link.send(packet);
-    }
+    let resend = state.outbound.in_order().into_iter().map(|(packet_id, _)| packet_id).collect();
     let now = Instant::now();
     let silence_limit = (!keep_alive.is_zero()).then(|| keep_alive + keep_alive / 2);
     Connection {
@@ -239,6 +227,7 @@ where
         last_received: now,
         last_progress: now,
         write_blocked_since: None,
+        resend,
         retained: RetainedQueue::default(),
         held_bytes: 0,
         clock: clock(now),

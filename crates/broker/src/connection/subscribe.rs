@@ -3,8 +3,8 @@
 use tesaiot_mqtt::QoS;
 use tesaiot_mqtt::codec::ProtocolError;
 use tesaiot_mqtt::packet::{
-    Packet, RetainHandling, Subscribe, SubscribeAck, SubscribeAckReason, Unsubscribe, UnsubscribeAck,
-    UnsubscribeAckReason,
+    Packet, PacketId, Publish, PublishAck2Reason, RetainHandling, Subscribe, SubscribeAck, SubscribeAckReason,
+    Unsubscribe, UnsubscribeAck, UnsubscribeAckReason, publish_ack2,
 };
 use tesaiot_mqtt::topic;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -99,7 +99,32 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
                 Err(_) => return Ok(()),
             },
         };
-        match self.link.send(Packet::Publish(Box::new(message.to_publish(qos, packet_id, false, retain)))) {
+        self.send_publish(message.to_publish(qos, packet_id, false, retain))
+    }
+
+    /// Sends what an earlier connection left unacknowledged (MQTT-4.4.0-1), marked (MQTT-3.3.1-1).
+    pub(super) fn resend(&mut self, packet_id: PacketId) -> Result<(), Ended> {
+        let Some(in_flight) = self.state.outbound.get(packet_id) else { return Ok(()) };
+        if in_flight.released {
+            let release = publish_ack2(packet_id, PublishAck2Reason::Success);
+            return Ok(self.link.send(Packet::PublishRelease(release))?);
+        }
+        let Delivery { message, qos, retain } = &in_flight.item;
+        let publish = message.to_publish(*qos, Some(packet_id), true, *retain);
+        self.send_publish(publish)
+    }
+
+    /// The client has acknowledged a message for good.
+    pub(super) fn delivered(&mut self, packet_id: PacketId) -> Result<(), Ended> {
+        self.state.outbound.finish(packet_id);
+        // It may answer, late, what the connection before sent.
+        self.resend.retain(|waiting| *waiting != packet_id);
+        Ok(())
+    }
+
+    fn send_publish(&mut self, publish: Publish) -> Result<(), Ended> {
+        let packet_id = publish.packet_id;
+        match self.link.send(Packet::Publish(Box::new(publish))) {
             Ok(()) => increment(&self.shared.counters.messages_sent),
             // MQTT-3.1.2-25: a message too large for this client counts as delivered.
             Err(ProtocolError::TooLarge { .. }) => {

@@ -27,6 +27,7 @@ pub enum Mode {
 /// An event, owned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seen {
+    HandshakeFailed,
     Connected(String),
     Disconnected { client_id: String, clean: bool, taken_over: bool, cause: String },
     Refused { client_id: Option<String>, cause: String },
@@ -211,7 +212,7 @@ impl Host for TestHost {
             Event::Denied { identity, action, topic } => {
                 Seen::Denied { client_id: identity.0.clone(), action, topic: topic.into() }
             }
-            Event::HandshakeFailed { .. } => return,
+            Event::HandshakeFailed { .. } => Seen::HandshakeFailed,
         };
         self.change(|inner| inner.seen.push(seen));
     }

@@ -1,12 +1,15 @@
 //! The client of this workspace against the broker, over TCP, in real time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tesaiot_broker::{Config, Listener};
 use tesaiot_mqtt::client::{Options, connect};
 use tesaiot_mqtt::{Message, QoS, Version};
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::host::Seen;
 use crate::peer::{BOTH, Bench};
 
 async fn listen(bench: &Bench) -> std::net::SocketAddr {
@@ -63,6 +66,37 @@ async fn a_client_publishes_ten_thousand_and_a_subscriber_sees_them_in_order() {
         assert_eq!((counters.connections, counters.connections_total), (0, 2));
         assert!(TcpStream::connect(address).await.is_err(), "nobody listens any more");
     }
+}
+
+/// TLS without a certificate: enough for clients that never get that far.
+fn tls() -> Arc<rustls::ServerConfig> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let nobody = Arc::new(rustls::server::ResolvesServerCertUsingSni::new());
+    Arc::new(builder.with_no_client_auth().with_cert_resolver(nobody))
+}
+
+#[tokio::test]
+async fn a_tls_handshake_that_fails_or_does_not_come_is_counted_and_makes_room() {
+    let config = Config { max_handshakes: 1, handshake_timeout: Duration::from_millis(100), ..Config::default() };
+    let bench = Bench::with(config);
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    bench.broker.listen(Listener { name: "tls".into(), socket, tls: Some(tls()) });
+    // Silent ones, one after the other, then one that speaks plain MQTT.
+    let mut silent = Vec::new();
+    for _ in 0..3 {
+        silent.push(TcpStream::connect(address).await.unwrap());
+    }
+    let plain = connect(TcpStream::connect(address).await.unwrap(), options(Version::V3, "d")).await;
+    assert!(plain.is_err());
+    for mut stream in silent {
+        assert_eq!(stream.read(&mut [0; 16]).await.unwrap_or(0), 0, "closed");
+    }
+    // Counted after the client has heard of it.
+    bench.host.until("the incidents", |inner| inner.seen == [const { Seen::HandshakeFailed }; 4]).await;
+    let counters = bench.broker.counters();
+    assert_eq!((counters.handshakes_failed, counters.connections_total, counters.connections), (4, 4, 0));
 }
 
 #[tokio::test]

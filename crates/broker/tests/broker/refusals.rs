@@ -129,6 +129,19 @@ async fn reserved_bits_end_the_connection() {
     assert_eq!(bench.broker.counters().protocol_errors, 3);
 }
 
+/// MQTT-3.8.3-3, MQTT-3.10.3-2: at least one filter.
+#[tokio::test(start_paused = true)]
+async fn an_empty_subscription_ends_the_connection() {
+    for (version, kind) in BOTH.into_iter().flat_map(|version| [(version, 0x82), (version, 0xA2)]) {
+        let bench = Bench::new();
+        let mut stream = bench.raw(version, connect("d")).await;
+        let empty: &[u8] = if version == Version::V5 { &[kind, 3, 0, 1, 0] } else { &[kind, 2, 0, 1] };
+        stream.write_all(empty).await.unwrap();
+        bench.host.disconnected("d").await;
+        assert_eq!(bench.broker.counters().protocol_errors, 1, "{version} {kind:#x}");
+    }
+}
+
 /// Acknowledgements of messages that were never sent change nothing.
 #[tokio::test(start_paused = true)]
 async fn acknowledgements_of_nothing_are_ignored() {

@@ -86,6 +86,50 @@ async fn unacknowledged_messages_are_sent_again_in_order_and_marked() {
     }
 }
 
+/// The client that comes back takes less at a time than the one that left.
+#[tokio::test(start_paused = true)]
+async fn what_is_sent_again_keeps_within_the_new_window() {
+    let bench = Bench::new();
+    let (mut device, _) = bench.connect_as(Version::V5, persistent("d")).await;
+    device.subscribe("d/#", QoS::AtLeastOnce).await;
+    for number in 0..10 {
+        bench.broker.publish(&message(&number.to_string(), QoS::AtLeastOnce));
+        device.expect_publish().await;
+    }
+    drop(device);
+    bench.host.disconnected("d").await;
+    bench.broker.publish(&message("10", QoS::AtLeastOnce));
+
+    let narrow = Connect { receive_max: Some(crate::peer::id(2)), ..persistent("d") };
+    let (mut device, _) = bench.connect_as(Version::V5, narrow).await;
+    let mut in_flight = std::collections::VecDeque::new();
+    for number in 0..11 {
+        if in_flight.len() == 2 {
+            device.expect_silence().await;
+            device.acknowledge(in_flight.pop_front().unwrap()).await;
+        }
+        let again = device.expect_publish().await;
+        assert_eq!((&*again.topic, again.dup), (&*format!("d/{number}"), number < 10));
+        in_flight.push_back(again.packet_id.unwrap());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_too_large_for_the_client_that_comes_back_holds_up_nothing() {
+    let bench = Bench::new();
+    let (mut device, _) = bench.connect_as(Version::V5, persistent("d")).await;
+    device.subscribe("d/#", QoS::AtLeastOnce).await;
+    bench.broker.publish(&Message::new("d/large", vec![0; 1000], QoS::AtLeastOnce));
+    device.expect_publish().await;
+    drop(device);
+    bench.host.disconnected("d").await;
+    bench.broker.publish(&message("small", QoS::AtLeastOnce));
+    let (receive_max, max_packet_size) = (Some(crate::peer::id(1)), std::num::NonZeroU32::new(100));
+    let narrow = Connect { receive_max, max_packet_size, ..persistent("d") };
+    let (mut device, _) = bench.connect_as(Version::V5, narrow).await;
+    assert_eq!(device.expect_publish().await.topic, "d/small");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_clean_start_forgets_everything() {
     for version in BOTH {
