@@ -95,6 +95,8 @@ pub enum Event<'a, I> {
         clean: bool,
         /// Whether another connection of the same client took its place: the client is not gone.
         taken_over: bool,
+        /// Whether the client broke the protocol: garbage, oversized packets, rules broken.
+        broke_protocol: bool,
         /// In words.
         cause: &'a str,
     },

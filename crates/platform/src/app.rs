@@ -95,9 +95,10 @@ impl App {
         // From a message to a commit.
         let tasks = TaskTracker::new();
         let stop = CancellationToken::new();
-        let (ingest, writer) = Ingest::start(appender, config.limits.clone()).map_err(BuildError::Thread)?;
         let (incidents, audit) = Incidents::new(registry.clone(), stop.clone());
         tasks.spawn(audit);
+        let (ingest, writer) =
+            Ingest::start(appender, config.limits.clone(), incidents.clone()).map_err(BuildError::Thread)?;
         let presence = Presence::default();
         tasks.spawn(presence.clone().write_until(registry.clone(), stop.clone()));
 

@@ -130,8 +130,11 @@ impl Host for Gate {
                     }
                 }
             }
-            Event::Disconnected { identity, peer, clean, taken_over, cause } => {
+            Event::Disconnected { identity, peer, clean, taken_over, broke_protocol, cause } => {
                 let (device, peer_address) = (&identity.device, peer.address);
+                if broke_protocol {
+                    self.incidents.protocol_broken(device, peer, cause);
+                }
                 tracing::debug!(%device, peer = %peer_address, clean, taken_over, cause, "disconnected");
                 self.presence.seen(device, None);
             }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tesaiot_broker::Peer;
 use tesaiot_contract::DeviceId;
+use tesaiot_contract::telemetry::PayloadError;
 use tesaiot_store::registry::{AuditEvent, Registry};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -72,6 +73,23 @@ impl Incidents {
         if self.is_news("topic", format!("{device} {action} {topic}")) {
             tracing::warn!(%device, action, topic, "topic denied");
             self.record(device.as_str(), &format!("topic.{action}"), &topic, "not a topic of this device");
+        }
+    }
+
+    /// A device that spoke MQTT and then something else.
+    pub(crate) fn protocol_broken(&self, device: &DeviceId, peer: &Peer, cause: &str) {
+        if self.is_news("protocol", format!("{device} {cause}")) {
+            tracing::warn!(%device, peer = %peer.address, listener = %peer.listener, "protocol broken: {cause}");
+            self.record(&peer.address.to_string(), "mqtt.protocol", device.as_str(), cause);
+        }
+    }
+
+    /// A payload that could not be understood. It is in the dead-letter store, where the rest of the story is.
+    pub(crate) fn payload_refused(&self, device: &DeviceId, error: &PayloadError) {
+        let code = error.code();
+        if self.is_news("payload", format!("{device} {code}")) {
+            tracing::warn!(%device, code, "payload kept as a dead letter");
+            self.record(device.as_str(), "telemetry.refused", device.as_str(), code);
         }
     }
 

@@ -28,6 +28,8 @@ use tesaiot_store::telemetry::Entry;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::incidents::Incidents;
+
 /// Messages that may wait for the writer.
 const QUEUED_MESSAGES: usize = 16 * 1024;
 /// Payload bytes that may wait for the writer, in KiB.
@@ -125,6 +127,7 @@ pub(crate) struct Ingest {
     limits: Arc<Limits>,
     live: broadcast::Sender<Arc<Stored>>,
     counters: Arc<IngestCounters>,
+    incidents: Incidents,
 }
 
 /// The writer thread, to be closed when the platform ends.
@@ -145,7 +148,7 @@ impl Writer {
 
 impl Ingest {
     /// Starts the writer thread on `appender`.
-    pub(crate) fn start(appender: Appender, limits: Limits) -> std::io::Result<(Self, Writer)> {
+    pub(crate) fn start(appender: Appender, limits: Limits, incidents: Incidents) -> std::io::Result<(Self, Writer)> {
         let (queue, submissions) = mpsc::channel(QUEUED_MESSAGES);
         let live = broadcast::Sender::new(LIVE_BACKLOG);
         let counters = Arc::new(IngestCounters::default());
@@ -160,7 +163,8 @@ impl Ingest {
         };
         let thread = std::thread::Builder::new().name("telemetry-writer".into()).spawn(move || writer.run())?;
         let room = Arc::new(Semaphore::new(QUEUED_KIB));
-        Ok((Self { queue, room, limits: Arc::new(limits), live, counters }, Writer { thread, closing }))
+        let limits = Arc::new(limits);
+        Ok((Self { queue, room, limits, live, counters, incidents }, Writer { thread, closing }))
     }
 
     /// Samples as they are stored.
@@ -186,10 +190,14 @@ impl Ingest {
         receipt: Option<Receipt>,
     ) {
         let size = payload.len();
-        let (entries, outcome) = entries::of_message(device, topic, payload, receive_time(), &self.limits);
-        if matches!(outcome, Outcome::Refused(_)) {
-            self.counters.dead_letters.fetch_add(1, Ordering::Relaxed);
-        }
+        let (entries, understood) = entries::of_message(device, topic, payload, receive_time(), &self.limits);
+        let outcome = match understood {
+            Ok(()) => Outcome::Stored,
+            Err(error) => {
+                self.kept_aside(device, &error);
+                Outcome::Refused(entries::answer(&error))
+            }
+        };
         let waiting = receipt.map_or(Waiting::Nobody, |receipt| Waiting::Publisher(receipt, outcome));
         // A queue that is closed drops the receipt: the publisher keeps its message.
         let _ = self.submit(entries, waiting, size).await;
@@ -207,7 +215,7 @@ impl Ingest {
         let (entries, result) = match entries::samples(device, None, &payload, received_at, limits) {
             Ok((entries, accepted)) => (entries, Ok(accepted)),
             Err(error) => {
-                self.counters.dead_letters.fetch_add(1, Ordering::Relaxed);
+                self.kept_aside(device, &error);
                 (vec![entries::dead_letter(device, topic, payload, received_at, &error)], Err(error))
             }
         };
@@ -215,6 +223,12 @@ impl Ingest {
         self.submit(entries, Waiting::Request(stored), size).await?;
         committed.await.map_err(|_| Unavailable)?;
         Ok(result?)
+    }
+
+    /// A dead letter: counted, and news once.
+    fn kept_aside(&self, device: &DeviceId, error: &PayloadError) {
+        self.counters.dead_letters.fetch_add(1, Ordering::Relaxed);
+        self.incidents.payload_refused(device, error);
     }
 
     async fn submit(&self, entries: Vec<Entry>, waiting: Waiting, size: usize) -> Result<(), Unavailable> {

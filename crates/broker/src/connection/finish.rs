@@ -82,6 +82,7 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
             peer: &self.peer,
             clean,
             taken_over,
+            broke_protocol: matches!(ended, Ended::Link(LinkError::Protocol(_))),
             cause: &cause,
         });
         self.shared.sessions.detach(&self.session, self.state, &self.shared.router);

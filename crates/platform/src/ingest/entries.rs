@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use tesaiot_broker::Outcome;
 use tesaiot_contract::telemetry::{self, Limits, PayloadError};
 use tesaiot_contract::{DeviceId, DeviceTopic, TopicKind};
 use tesaiot_mqtt::packet::PublishAckReason;
@@ -10,27 +9,40 @@ use tesaiot_store::telemetry::Entry;
 
 use super::Accepted;
 
-/// The entries of an MQTT message and what its publisher is told once they are stored.
+/// The entries of an MQTT message, and whether it was understood. What was not is among them as a dead letter.
 pub(super) fn of_message(
     device: &DeviceId,
     topic: &DeviceTopic,
     payload: Bytes,
     received_at: Timestamp,
     limits: &Limits,
-) -> (Vec<Entry>, Outcome) {
-    let TopicKind::Telemetry(kind) = &topic.kind else {
+) -> (Vec<Entry>, Result<(), PayloadError>) {
+    let understood = match &topic.kind {
+        TopicKind::Telemetry(kind) => {
+            let kind = kind.as_ref().map(AsRef::as_ref);
+            samples(device, kind, &payload, received_at, limits).map(|(entries, _)| entries)
+        }
         // Everything else that may be published is kept as it came: status, events, responses to commands.
-        let entry = if payload.len() > limits.max_payload_bytes {
-            let error = PayloadError::TooLarge { actual: payload.len(), limit: limits.max_payload_bytes };
-            return refused(device, &topic.to_string(), payload, received_at, &error);
-        } else {
-            Entry::Message { device: device.clone(), topic: topic.to_string().into(), received_at, payload }
-        };
-        return (vec![entry], Outcome::Stored);
+        _ if payload.len() > limits.max_payload_bytes => {
+            Err(PayloadError::TooLarge { actual: payload.len(), limit: limits.max_payload_bytes })
+        }
+        _ => {
+            let (device, topic, payload) = (device.clone(), topic.to_string().into(), payload.clone());
+            Ok(vec![Entry::Message { device, topic, received_at, payload }])
+        }
     };
-    match samples(device, kind.as_ref().map(AsRef::as_ref), &payload, received_at, limits) {
-        Ok((entries, _)) => (entries, Outcome::Stored),
-        Err(error) => refused(device, &topic.to_string(), payload, received_at, &error),
+    match understood {
+        Ok(entries) => (entries, Ok(())),
+        Err(error) => (vec![dead_letter(device, &topic.to_string(), payload, received_at, &error)], Err(error)),
+    }
+}
+
+/// What an MQTT 5 publisher is told of a dead letter (the wire contract, section 4).
+pub(super) fn answer(error: &PayloadError) -> PublishAckReason {
+    if error.is_too_large() {
+        PublishAckReason::ImplementationSpecificError
+    } else {
+        PublishAckReason::PayloadFormatInvalid
     }
 }
 
@@ -53,21 +65,6 @@ pub(super) fn samples(
         .map(|sample| Entry::Sample { device: device.clone(), kind: kind.map(Into::into), received_at, sample })
         .collect();
     Ok((entries, accepted))
-}
-
-fn refused(
-    device: &DeviceId,
-    topic: &str,
-    payload: Bytes,
-    received_at: Timestamp,
-    error: &PayloadError,
-) -> (Vec<Entry>, Outcome) {
-    let reason = if error.is_too_large() {
-        PublishAckReason::ImplementationSpecificError
-    } else {
-        PublishAckReason::PayloadFormatInvalid
-    };
-    (vec![dead_letter(device, topic, payload, received_at, error)], Outcome::Refused(reason))
 }
 
 /// A message that could not be understood, kept with the reason.
