@@ -3,6 +3,15 @@
 //! One test binary for all of it, so that it links once. `support` is what the tests
 //! share; every other module is one subject.
 
+#[cfg(feature = "device")]
+mod agent;
+#[cfg(all(feature = "device", feature = "platform"))]
+mod cli;
 mod peers;
+#[cfg(feature = "device")]
+mod publish;
+#[cfg(feature = "platform")]
 mod real_clients;
+#[cfg(feature = "platform")]
+mod refusals;
 mod support;

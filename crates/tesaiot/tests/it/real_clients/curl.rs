@@ -1,6 +1,6 @@
 //! `curl` with an API key and the bundle's trust anchor.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tesaiot_store::registry::AuthMode;
 
@@ -38,7 +38,7 @@ fn a_sample_is_sent_and_read_back_with_the_same_key() {
     assert_eq!((&found["unit"], &found["type"]), (&json!("°C"), &Value::Null));
     assert_eq!(found["time"], "2025-12-09T10:30:45.5Z");
     let received: Timestamp = found["received_at"].as_str().expect("a time").parse().expect("RFC 3339");
-    assert!(received > before && received <= Timestamp::now(), "{found}");
+    assert!(received > before - SignedDuration::from_millis(1) && received <= Timestamp::now(), "{found}");
     assert_eq!(device_rest.get("/devices/pi-kitchen").expect(200)["device_id"], "pi-kitchen");
 }
 

@@ -21,7 +21,6 @@ use tokio::sync::oneshot;
 
 use super::device::Device;
 use super::rest::Rest;
-use super::wait_until;
 
 type Setting = Box<dyn Fn(&mut Config)>;
 
@@ -157,15 +156,10 @@ impl TestPlatform {
         serving.platform.telemetry().messages(&query).expect("messages can be read")
     }
 
-    /// Records of the audit log with this action, newest first, once there is one.
-    #[track_caller]
-    pub(crate) fn audited(&self, action: &str) -> Vec<AuditRecord> {
+    /// The audit log, newest first. It is complete once the platform has stopped.
+    pub(crate) fn audit_log(&self) -> Vec<AuditRecord> {
         let registry = Registry::open(&self.data_directory().join("registry.db")).expect("the registry");
-        wait_until(&format!("an audit record of {action}"), || {
-            let records = registry.list_audit(None, 10_000).expect("the audit log");
-            let found: Vec<_> = records.into_iter().filter(|record| record.event.action == action).collect();
-            (!found.is_empty()).then_some(found)
-        })
+        registry.list_audit(None, 10_000).expect("the audit log")
     }
 
     /// A counter of the broker (`connects_refused`) or of the ingest (`dead_letters`), as `/health` shows it.
