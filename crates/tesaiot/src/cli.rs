@@ -36,9 +36,26 @@ pub(crate) struct Cli {
     command: Command,
 }
 
+#[cfg(feature = "platform")]
 const EXAMPLES: &str = "\
-Every command has --help with examples and exit codes. Data goes to stdout, everything else to stderr.
+Examples:
+  tesaiot demo --for 30s                  see everything at work
+  tesaiot up                              a platform on this machine
+  tesaiot device add pump-7               a device, and its credentials in ./pump-7
+  tesaiot publish --certs-dir ./pump-7    one sample, as that device
+  tesaiot telemetry get pump-7            what is stored
+
+Every command has --help with examples and exit codes. Data goes to stdout, everything else to stderr. \
 NO_COLOR turns emphasis off; RUST_LOG (default: info) says how much the platform logs.";
+
+#[cfg(not(feature = "platform"))]
+const EXAMPLES: &str = "\
+Examples:
+  tesaiot publish --certs-dir ./pump-7
+  tesaiot agent --certs-dir ./pi-kitchen --sensor environment
+
+Every command has --help with examples and exit codes. Data goes to stdout, everything else to stderr. \
+NO_COLOR turns emphasis off.";
 
 #[derive(Subcommand)]
 enum Command {

@@ -20,6 +20,7 @@ pub(crate) const NOT_AUTHORISED: u8 = 6;
 pub(crate) const REFUSED: u8 = 7;
 
 /// The table at the end of the help of every operator command.
+#[cfg(feature = "platform")]
 pub(crate) const OPERATOR_CODES: &str = "\
 Exit codes:
   0  done

@@ -4,6 +4,7 @@
 //! comes back as [`Closed`], which ends the command quietly and with success: the reader had enough.
 
 pub(crate) mod failure;
+#[cfg(feature = "platform")]
 pub(crate) mod table;
 
 use std::fmt;

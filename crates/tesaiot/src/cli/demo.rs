@@ -53,7 +53,7 @@ pub(crate) struct DemoArgs {
 }
 
 const HELP: &str = "\
-An agent logs in with an API key, a publisher with a certificate; both were issued by the demo's own authority a moment
+An agent logs in with an API key, a publisher with a certificate; both were issued by the demo's own authority a moment \
 before. The lines it prints work as they are, in another terminal, while it runs. Nothing of it is left afterwards.
 
 Examples:

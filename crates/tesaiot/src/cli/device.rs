@@ -56,7 +56,7 @@ Exit codes: as those of `tesaiot device`";
 
 const ROTATE_HELP: &str = "\
 Example:
-  tesaiot device rotate-key pump-7 > api_key.txt
+  tesaiot device rotate-key pi-kitchen
 
 The key is shown this once. Exit codes: as those of `tesaiot device`";
 

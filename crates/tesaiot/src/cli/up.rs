@@ -44,14 +44,14 @@ pub(crate) struct UpArgs {
     /// On the first start, write the root's private key to this file alone, to be taken off this machine
     #[arg(long, value_name = "PATH")]
     root_key_offline: Option<PathBuf>,
-    /// Print addresses and first passwords as one JSON object
+    /// Print addresses and first passwords as one line of JSON
     #[arg(long)]
     json: bool,
 }
 
 const HELP: &str = "\
-The first start creates the certificate authority, the databases and one administrator, whose password is printed
-once. Ctrl-C or SIGTERM ends it in good order: it stops accepting, commits, acknowledges, closes. A second one ends
+The first start creates the certificate authority, the databases and one administrator, whose password is printed \
+once. Ctrl-C or SIGTERM ends it in good order: it stops accepting, commits, acknowledges, closes. A second one ends \
 it at once; what was not acknowledged is still with the devices.
 
 Examples:
@@ -125,7 +125,7 @@ struct Started<'a> {
 
 impl Started<'_> {
     fn announce(&self, json: bool) -> anyhow::Result<()> {
-        if json { output::json(&self.json()) } else { output::data(self.text()) }
+        if json { output::line(self.json()) } else { output::data(self.text()) }
     }
 
     fn json(&self) -> serde_json::Value {

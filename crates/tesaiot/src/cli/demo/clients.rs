@@ -138,7 +138,7 @@ fn publisher(bundle: &Bundle, stopped: watch::Receiver<bool>) -> anyhow::Result<
         };
         let mut sensor = MedicalSimulator::new(Random::from_system());
         let topic = DeviceTopic::telemetry(&device, None).to_string();
-        let payload = |_| sensor.read(Timestamp::now()).to_json(Some(&device));
+        let payload = |_| sensor.read(milliseconds(Timestamp::now())).to_json(Some(&device));
         let (client, plan) = (&session.connected.client, Plan::new(u64::MAX, INTERVAL));
         let report = publisher::publish(client, &topic, plan, payload, until(stopped)).await;
         sent.sampled = report.sent;
@@ -156,6 +156,11 @@ fn credentials(bundle: &Bundle, method: Method) -> anyhow::Result<(Connector, Cr
     };
     let tls = credentials.tls_config(Versions::Both)?;
     Ok((Connector::new(&bundle.endpoints.mqtt_host, port, tls, Deadlines::default()), credentials))
+}
+
+/// Finer than any sensor here, and as much as a person reads.
+fn milliseconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time)
 }
 
 async fn until(mut stopped: watch::Receiver<bool>) {

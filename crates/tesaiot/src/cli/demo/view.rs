@@ -22,6 +22,7 @@ const BELOW: usize = 2;
 struct Row {
     value: String,
     unit: String,
+    /// The time of day: the date is today's, and the line has to fit
     device_time: String,
     stored_after: String,
 }
@@ -78,7 +79,8 @@ impl View {
     pub(crate) fn stored(&mut self, stored: &Stored) -> anyhow::Result<()> {
         self.samples += 1;
         self.changed = true;
-        let device_time = stored.sample.time.map_or_else(|| "-".to_owned(), |time| time.to_string());
+        let time = stored.sample.time;
+        let device_time = time.map_or_else(|| "-".to_owned(), |time| time.strftime("%H:%M:%S%.3fZ").to_string());
         let stored_after = milliseconds(stored.stored_at.duration_since(stored.received_at).unsigned_abs());
         for metric in &stored.sample.metrics {
             let row = Row {
@@ -91,7 +93,8 @@ impl View {
                 let unit = if row.unit.is_empty() { String::new() } else { format!(" {}", row.unit) };
                 let line = format!("{}  {} = {}{unit}", stored.device, metric.name, row.value);
                 let line = output::plain(&line);
-                output::line(format_args!("{line}  {device_time}  stored after {stored_after}"))?;
+                let time = time.map_or_else(|| "-".to_owned(), |time| time.to_string());
+                output::line(format_args!("{line}  {time}  stored after {stored_after}"))?;
             }
             let key = (stored.device.clone(), metric.name.clone());
             if self.rows.len() < MOST_ROWS || self.rows.contains_key(&key) {
@@ -198,9 +201,9 @@ mod tests {
         let (table, count) = text.rsplit_once("5 samples stored").unwrap();
         assert!(count.starts_with(" in "));
         insta::assert_snapshot!(table, @r"
-        DEVICE  METRIC  VALUE  UNIT  DEVICE TIME           STORED AFTER
-        pump-7  motion  true         2026-01-31T08:00:00Z  2.3 ms
-        pump-7  spo2    97     %     2026-01-31T08:00:00Z  2.3 ms
+        DEVICE  METRIC  VALUE  UNIT  DEVICE TIME    STORED AFTER
+        pump-7  motion  true         08:00:00.000Z  2.3 ms
+        pump-7  spo2    97     %     08:00:00.000Z  2.3 ms
         ");
     }
 

@@ -28,7 +28,7 @@ pub(crate) struct Bundle {
 }
 
 const HELP: &str = "\
-Issues a new certificate and key, or a new API key and MQTT password: nobody can read the former ones again,
+Issues a new certificate and key, or a new API key and MQTT password: nobody can read the former ones again, \
 the platform included.
 
 Example:

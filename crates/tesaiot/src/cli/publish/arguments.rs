@@ -44,7 +44,7 @@ pub(crate) struct PublishArgs {
     /// Refuse a private key that others may read, instead of warning
     #[arg(long)]
     pub(super) strict: bool,
-    /// Print a summary as JSON on stdout
+    /// Print a summary as JSON on stdout, once the connection came about
     #[arg(long)]
     pub(super) json: bool,
 }

@@ -32,7 +32,7 @@ pub(crate) struct Watch {
 }
 
 const HELP: &str = "\
-Each line is device time, device, metric, value and unit. A sample is shown after it was stored.
+Each line is device time, device, metric, value and unit. A sample is shown after it was stored. \
 When the connection breaks it is made again, and said on stderr: what was stored meanwhile is in `telemetry get`.
 
 Examples:
