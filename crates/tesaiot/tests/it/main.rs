@@ -7,8 +7,6 @@
 mod agent;
 #[cfg(all(feature = "device", feature = "platform"))]
 mod cli;
-#[cfg(all(feature = "device", feature = "platform"))]
-mod cli;
 mod peers;
 #[cfg(feature = "device")]
 mod publish;
