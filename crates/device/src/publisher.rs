@@ -14,9 +14,8 @@ use tesaiot_mqtt::{Message, QoS};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::in_flight::InFlight;
+pub use crate::in_flight::WINDOW;
 
-/// How many messages may be unacknowledged. A broker that commits before it acknowledges is kept busy by as many.
-pub const WINDOW: u16 = 512;
 /// How long the goodbye may take once everything is acknowledged.
 const GOODBYE: Duration = Duration::from_secs(2);
 

@@ -1,16 +1,18 @@
 //! Where a device connects and with what, from flags, environment and bundle (the wire contract, sections 6 to 8).
 //!
-//! A flag wins over the process environment, that over a `.env` file, that over the bundle's own files. The `.env`
-//! file is the one in the working directory; when there is none, the bundle's.
+//! A flag wins over the process environment, that over a `.env` file, that over the bundle's other files. The `.env`
+//! file is the one in the working directory; when there is none, the bundle's. What a platform wrote into the bundle's
+//! `.env` repeats its other files, so two lines of it give way: the key to `api_key.txt`, which may have been renewed
+//! alone, and a port of `endpoints.json` to the one that suits the way of logging in.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use tesaiot_contract::DeviceId;
 use tesaiot_contract::bundle::{Bundle, BundleError};
 use tesaiot_contract::environment::{Environment, EnvironmentError};
+use tesaiot_contract::{DeviceId, Secret};
 use tesaiot_tls::Versions;
 
 use crate::connect::{Connector, Deadlines};
@@ -77,7 +79,7 @@ impl Settings {
     /// # Errors
     /// A file cannot be read, or a setting is none.
     pub fn load(flags: Flags, process: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
-        let (directory, environment) = surroundings(&flags, process)?;
+        let Surroundings { directory, environment, bundled } = surroundings(&flags, process)?;
         let mut bundle = match flags.device_id.or(environment.device_id) {
             Some(device_id) => Bundle::read_for(&directory, device_id)?,
             None => Bundle::read(&directory)?,
@@ -94,7 +96,11 @@ impl Settings {
             let anchors = anchors.map_err(|source| SettingsError::TrustAnchor { path, source })?;
             bundle.trust_anchor_pem = Some(anchors);
         }
-        Ok(Self { bundle, host: flags.host.or(environment.mqtt_host), port: flags.port.or(environment.mqtt_port) })
+        bundle.api_key = bundle.api_key.or(bundled.api_key);
+        let written = [bundle.endpoints.mqtt_mtls_port, bundle.endpoints.mqtt_tls_port];
+        let bundled_port = bundled.mqtt_port.filter(|port| !written.contains(port));
+        let port = flags.port.or(environment.mqtt_port).or(bundled_port);
+        Ok(Self { bundle, host: flags.host.or(environment.mqtt_host), port })
     }
 
     /// The device alone: what a dry run needs. No key and no certificate is read.
@@ -102,7 +108,7 @@ impl Settings {
     /// # Errors
     /// As [`Settings::load`].
     pub fn device_id(flags: Flags, process: impl Fn(&str) -> Option<String>) -> Result<DeviceId, SettingsError> {
-        let (directory, environment) = surroundings(&flags, process)?;
+        let Surroundings { directory, environment, .. } = surroundings(&flags, process)?;
         match flags.device_id.or(environment.device_id) {
             Some(device_id) => Ok(device_id),
             None => Ok(Bundle::read_device_id(directory)?),
@@ -142,20 +148,39 @@ impl Settings {
     }
 }
 
-fn surroundings(
-    flags: &Flags,
-    process: impl Fn(&str) -> Option<String>,
-) -> Result<(PathBuf, Environment), SettingsError> {
+struct Surroundings {
+    directory: PathBuf,
+    environment: Environment,
+    /// What gives way to the bundle's other files
+    bundled: Bundled,
+}
+
+#[derive(Default)]
+struct Bundled {
+    api_key: Option<Secret>,
+    mqtt_port: Option<u16>,
+}
+
+fn surroundings(flags: &Flags, process: impl Fn(&str) -> Option<String>) -> Result<Surroundings, SettingsError> {
     let here = Path::new(".env");
     let here = here.is_file().then_some(here);
     let environment = Environment::load(&process, here)?;
     let directory = flags.bundle_directory.clone().or_else(|| environment.bundle_directory.clone());
     let directory = directory.unwrap_or_else(standard_directory);
     let of_bundle = directory.join(".env");
-    if here.is_none() && of_bundle.is_file() {
-        return Ok((directory, Environment::load(&process, Some(&of_bundle))?));
+    if here.is_some() || !of_bundle.is_file() {
+        return Ok(Surroundings { directory, environment, bundled: Bundled::default() });
     }
-    Ok((directory, environment))
+    let mut both = Environment::load(&process, Some(&of_bundle))?;
+    let mut bundled = Bundled::default();
+    // What the file changed is the file's.
+    if both.api_key != environment.api_key {
+        bundled.api_key = both.api_key.take();
+    }
+    if both.mqtt_port != environment.mqtt_port {
+        bundled.mqtt_port = both.mqtt_port.take();
+    }
+    Ok(Surroundings { directory, environment: both, bundled })
 }
 
 fn standard_directory() -> PathBuf {
