@@ -138,7 +138,8 @@ impl Run {
         if self.json {
             return output::json(&summary.to_json());
         }
-        output::say(summary);
+        // In one piece: formatted straight to the terminal every part would be a system call of its own.
+        output::say(summary.to_string());
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::anyhow;
 use clap::Args;
@@ -83,10 +84,10 @@ impl UpArgs {
             let started =
                 Started { addresses: app.addresses(), first: app.first_start(), host: &host, data_dir: &data_dir };
             started.announce(json)?;
-            let mut again = StopSignals::catch()?;
+            let mut impatience = StopSignals::catch()?;
             tokio::select! {
                 ended = app.run(async { signals.next().await }) => Ok(ended.map(|()| exit::code(exit::OK))?),
-                () = async { again.next().await; again.next().await } => {
+                () = asked_again(&mut impatience) => {
                     output::warn("ended at once; what was not acknowledged is still with the devices");
                     Ok(exit::code(exit::FAILURE))
                 }
@@ -111,6 +112,18 @@ impl UpArgs {
             config.root_key = RootKey::Offline(path);
         }
         Ok(config)
+    }
+}
+
+/// Resolves at a second signal. Those that follow the first within a second are the same wish: `timeout` and some
+/// supervisors send theirs to the program and to its group.
+async fn asked_again(signals: &mut StopSignals) {
+    signals.next().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    match StopSignals::catch() {
+        Ok(mut second) => second.next().await,
+        // Nothing to wait for: the drain has its own deadline.
+        Err(_) => std::future::pending().await,
     }
 }
 

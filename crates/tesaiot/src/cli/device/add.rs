@@ -74,7 +74,10 @@ impl Add {
             .map_err(anyhow::Error::from)
             .and_then(|bundle| write(&bundle, &out).map(|()| bundle))
             .with_context(|| {
-                format!("the device is registered, its bundle is not written; try `tesaiot device bundle {}`", self.id)
+                format!(
+                    "the device is registered, its bundle is not written; try `tesaiot device bundle {} --out DIR`",
+                    self.id
+                )
             })?;
         if self.json {
             return output::json(&json!({"device": device, "bundle_dir": out}));
