@@ -7,6 +7,14 @@
 mod agent;
 #[cfg(all(feature = "device", feature = "platform"))]
 mod cli;
+#[cfg(feature = "platform")]
+mod drain;
+#[cfg(feature = "platform")]
+mod exactly_once;
+#[cfg(feature = "platform")]
+mod full_disk;
+#[cfg(feature = "platform")]
+mod kill9;
 mod peers;
 #[cfg(feature = "device")]
 mod publish;

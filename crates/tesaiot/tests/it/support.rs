@@ -4,10 +4,14 @@ pub(crate) mod authority;
 #[cfg(feature = "platform")]
 pub(crate) mod device;
 pub(crate) mod lines;
+#[cfg(feature = "platform")]
+pub(crate) mod load;
 pub(crate) mod mosquitto;
 pub(crate) mod paho;
 #[cfg(feature = "platform")]
 pub(crate) mod platform;
+#[cfg(feature = "platform")]
+pub(crate) mod platform_process;
 pub(crate) mod process;
 #[cfg(feature = "platform")]
 pub(crate) mod rest;

@@ -58,6 +58,11 @@ impl Running {
         }
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// True once the program is gone.
     pub(crate) fn has_ended(&mut self) -> bool {
         self.try_status().is_some()
