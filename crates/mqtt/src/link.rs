@@ -97,7 +97,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<(), LinkError>> {
         SCRATCH.with_borrow_mut(|scratch| {
             let mut buffer = ReadBuf::new(&mut scratch[..]);
-            ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
+            match ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer)) {
+                // A peer that leaves without TLS close_notify; MQTT has its own goodbye.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    return Poll::Ready(Err(LinkError::Closed));
+                }
+                result => result?,
+            }
             if buffer.filled().is_empty() {
                 return Poll::Ready(Err(LinkError::Closed));
             }

@@ -23,11 +23,16 @@ use crate::validity::{INTERMEDIATE_LIFETIME, Period, ROOT_LIFETIME, Validity};
 /// X.520 ub-organization-name.
 const MAX_ORGANIZATION: usize = 64;
 const MIN_PASSPHRASE: usize = 8;
+/// 100 bits at five a character.
+const MIN_RANDOM_PASSPHRASE: usize = 20;
 
 /// What becomes of the root's private key.
 pub enum RootKey {
-    /// `root.key.pem` beside the certificates, encrypted with this passphrase (at least 8 characters)
+    /// `root.key.pem` beside the certificates, encrypted with a passphrase that a person chose (at least 8
+    /// characters): deriving a key from it is slow, to slow guessing down
     Encrypted(Zeroizing<String>),
+    /// The same with a passphrase made up from at least 100 random bits, which nobody can guess: deriving is quick
+    EncryptedAtRandom(Zeroizing<String>),
     /// An unencrypted file (mode 600) at this path and nowhere else: a removable medium
     KeepOffline(PathBuf),
 }
@@ -36,6 +41,7 @@ impl fmt::Debug for RootKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Encrypted(_) => formatter.write_str("Encrypted(***)"),
+            Self::EncryptedAtRandom(_) => formatter.write_str("EncryptedAtRandom(***)"),
             Self::KeepOffline(path) => write!(formatter, "KeepOffline({})", path.display()),
         }
     }
@@ -83,6 +89,9 @@ fn check(directory: &Path, options: &CreateOptions) -> Result<(), CreateError> {
     }
     match &options.root_key {
         RootKey::Encrypted(passphrase) if passphrase.chars().count() < MIN_PASSPHRASE => {
+            return Err(CreateError::PassphraseTooShort);
+        }
+        RootKey::EncryptedAtRandom(passphrase) if passphrase.chars().count() < MIN_RANDOM_PASSPHRASE => {
             return Err(CreateError::PassphraseTooShort);
         }
         RootKey::KeepOffline(path) if path.exists() => {
@@ -154,7 +163,11 @@ impl Certificates {
         write(INTERMEDIATE_KEY, &key_pem, files::PRIVATE)?;
         match destination {
             RootKey::Encrypted(passphrase) => {
-                let pem = root_key::encrypted_pem(&self.root_key, &passphrase)?;
+                let pem = root_key::encrypted_pem(&self.root_key, &passphrase, root_key::CHOSEN)?;
+                write(ROOT_KEY, &pem, files::PRIVATE)?;
+            }
+            RootKey::EncryptedAtRandom(passphrase) => {
+                let pem = root_key::encrypted_pem(&self.root_key, &passphrase, root_key::RANDOM)?;
                 write(ROOT_KEY, &pem, files::PRIVATE)?;
             }
             RootKey::KeepOffline(path) => {

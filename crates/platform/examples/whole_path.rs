@@ -4,8 +4,10 @@
 //! prints messages per second and the time from publish to acknowledgement. Load generator and platform share the
 //! cores.
 
+#![expect(clippy::print_stdout, reason = "it prints figures")]
+
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,8 +35,8 @@ async fn main() -> Result<(), Failure> {
     result
 }
 
-async fn run(directory: &PathBuf, clients: usize, window: usize, messages: usize) -> Result<(), Failure> {
-    let mut config = Config::new(directory.clone());
+async fn run(directory: &Path, clients: usize, window: usize, messages: usize) -> Result<(), Failure> {
+    let mut config = Config::new(directory.to_owned());
     (config.mqtt_port, config.mqtt_tls_port, config.https_port) = (0, 0, 0);
     config.host_names = vec!["localhost".into()];
     let app = App::build(config).await?;

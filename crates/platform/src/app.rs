@@ -16,7 +16,7 @@ use tesaiot_tls::{
     server_identity_channel,
 };
 use tokio::net::TcpListener;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -25,14 +25,11 @@ use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::error::{BuildError, RunError};
 use crate::first_start::{self, FirstStart};
-use crate::gate::{Gate, Proof, Revocations, still_entitled};
+use crate::gate::Gate;
 use crate::incidents::Incidents;
 use crate::ingest::{Ingest, Stored, Writer};
 use crate::presence::Presence;
 use crate::provisioning::{Provisioning, ProvisioningError};
-
-/// Devices that connect at the very moment rights are taken away, waiting to be looked at again.
-const SUSPECTS: usize = 1024;
 
 /// Where the platform listens.
 #[derive(Clone, Copy, Debug)]
@@ -103,18 +100,13 @@ impl App {
         tasks.spawn(presence.clone().write_until(registry.clone(), stop.clone()));
 
         // Who may come in, and the broker behind that gate.
-        let revocations = Revocations::default();
-        let (suspects, looked_at) = mpsc::channel(SUSPECTS);
         let gate = Gate {
             registry: registry.clone(),
             ingest: ingest.clone(),
             incidents: incidents.clone(),
             presence: presence.clone(),
-            revocations: revocations.clone(),
-            suspects,
         };
         let broker = Broker::new(gate, config.broker.clone());
-        tasks.spawn(look_again(registry.clone(), broker.clone(), looked_at, stop.clone()));
 
         // One identity on every port; one trust anchor for every client.
         let (identity, shown) = server_identity_channel();
@@ -135,7 +127,7 @@ impl App {
 
         // What operators and HTTPS devices reach.
         let authority = Arc::new(authority);
-        let provisioning = Provisioning { registry, authority, broker: broker.clone(), revocations, endpoints };
+        let provisioning = Provisioning { registry, authority, broker: broker.clone(), endpoints };
         let live = ingest.live_sender();
         let state = api::State::new(
             provisioning.clone(),
@@ -230,12 +222,17 @@ impl Opened {
             .map_err(|source| BuildError::DataDir { path: config.data_dir.clone(), source })?;
         let (telemetry, appender) = Telemetry::open(&data.telemetry(), config.store.clone())?;
         let registry = Registry::open(&data.registry())?;
-        let (authority, root_passphrase) = first_start::authority(&data, config)?;
+        // Both hash a password on a first start, which is slow on purpose: side by side it is slow once.
+        let (authority, administrator) = std::thread::scope(|scope| {
+            let authority = scope.spawn(|| first_start::authority(&data, config));
+            let administrator = first_start::administrator(&registry);
+            (authority.join().unwrap_or(Err(BuildError::Interrupted)), administrator)
+        });
+        let ((authority, root_passphrase), administrator) = (authority?, administrator?);
         let trust_chain = data.trust_chain();
         crate::data_dir::replace(&trust_chain, authority.trust_chain_pem().as_bytes(), 0o644)
             .map_err(|source| BuildError::Write { path: trust_chain, source })?;
         let server = first_start::server_identity(&data, &authority, &config.host_names)?;
-        let administrator = first_start::administrator(&registry)?;
         first_start::operator_access(&data, &registry, url)?;
         let first_start = administrator.map(|(admin_email, admin_password)| FirstStart {
             admin_email,
@@ -286,26 +283,4 @@ fn local_url(host_names: &[String], port: u16) -> String {
 
 fn in_url(host: &str) -> String {
     if host.parse::<std::net::Ipv6Addr>().is_ok() { format!("[{host}]") } else { host.to_owned() }
-}
-
-/// Asks the registry once more about devices that connected while rights were being taken away.
-async fn look_again(
-    registry: Registry,
-    broker: Broker<Gate>,
-    mut suspects: mpsc::Receiver<(DeviceId, Proof)>,
-    stop: CancellationToken,
-) {
-    loop {
-        let suspect = tokio::select! {
-            () = stop.cancelled() => return,
-            suspect = suspects.recv() => suspect,
-        };
-        let Some((device, proof)) = suspect else { return };
-        let registry = registry.clone();
-        let asked = device.clone();
-        let entitled = tokio::task::spawn_blocking(move || still_entitled(&registry, &asked, &proof)).await;
-        if !entitled.unwrap_or(false) {
-            broker.disconnect(device.as_str(), tesaiot_mqtt::packet::DisconnectReasonCode::NotAuthorized);
-        }
-    }
 }

@@ -43,18 +43,17 @@ pub(crate) fn authority(data: &DataDir, config: &Config) -> Result<(Authority, O
     }
     let (root_key, made_up) = match &config.root_key {
         RootKey::Offline(path) => (tesaiot_pki::RootKey::KeepOffline(path.clone()), None),
-        RootKey::Encrypted { passphrase: Some(passphrase) } => (encrypted(passphrase), None),
+        RootKey::Encrypted { passphrase: Some(passphrase) } => {
+            (tesaiot_pki::RootKey::Encrypted(Zeroizing::new(passphrase.expose().to_owned())), None)
+        }
         RootKey::Encrypted { passphrase: None } => {
             let passphrase = random_word()?;
-            (encrypted(&passphrase), Some(passphrase))
+            let key = tesaiot_pki::RootKey::EncryptedAtRandom(Zeroizing::new(passphrase.expose().to_owned()));
+            (key, Some(passphrase))
         }
     };
     let options = CreateOptions { organization: config.organization.clone(), root_key, now: Timestamp::now() };
     Ok((Authority::create(&directory, options)?, made_up))
-}
-
-fn encrypted(passphrase: &Secret) -> tesaiot_pki::RootKey {
-    tesaiot_pki::RootKey::Encrypted(Zeroizing::new(passphrase.expose().to_owned()))
 }
 
 /// Creates the administrator of a registry that has no users. Returns the password.

@@ -4,7 +4,6 @@
 //! because of a name it says. Its topics follow from who it is: there is no list to configure.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 use tesaiot_broker::{Action, Connecting, Event, Host, Receipt, Refusal};
@@ -13,44 +12,15 @@ use tesaiot_mqtt::Message;
 use tesaiot_pki::Serial;
 use tesaiot_store::registry::{DeviceAuthentication, Registry};
 use tesaiot_tls::CertificateSummary;
-use tokio::sync::mpsc;
 
 use crate::incidents::Incidents;
 use crate::ingest::Ingest;
 use crate::presence::Presence;
 
-/// How a device proved who it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Proof {
-    /// A certificate with this serial number, in hexadecimal.
-    Certificate(String),
-    /// An API key or an MQTT password.
-    Secret,
-}
-
 /// An authenticated device.
 #[derive(Debug)]
 pub(crate) struct DeviceIdentity {
     pub(crate) device: DeviceId,
-    pub(crate) proof: Proof,
-    /// The state of [`Revocations`] before the registry was asked.
-    revocations_seen: u64,
-}
-
-/// Counts changes that take rights away. A device that was authenticated before such a change and connected after
-/// it is asked about once more: between the two there was no session to close.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Revocations(Arc<AtomicU64>);
-
-impl Revocations {
-    /// Call after the registry changed, and before the live session is closed.
-    pub(crate) fn happened(&self) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-
-    fn count(&self) -> u64 {
-        self.0.load(Ordering::SeqCst)
-    }
 }
 
 /// The platform as the broker sees it.
@@ -59,9 +29,6 @@ pub(crate) struct Gate {
     pub(crate) ingest: Ingest,
     pub(crate) incidents: Incidents,
     pub(crate) presence: Presence,
-    pub(crate) revocations: Revocations,
-    /// Devices that connected while rights were being taken away: to be looked at again.
-    pub(crate) suspects: mpsc::Sender<(DeviceId, Proof)>,
 }
 
 /// Why a device was not believed: for the log, never for the device.
@@ -72,7 +39,6 @@ impl Host for Gate {
 
     async fn authenticate(&self, connecting: Connecting<'_>) -> Result<DeviceIdentity, Refusal> {
         let Ok(device) = DeviceId::new(connecting.client_id) else { return Err(Refusal::InvalidClientId) };
-        let revocations_seen = self.revocations.count();
         let claim = match claim(&device, &connecting) {
             Ok(claim) => claim,
             Err((why, refusal)) => {
@@ -84,7 +50,7 @@ impl Host for Gate {
         let (registry, asked) = (self.registry.clone(), device.clone());
         let decision = tokio::task::spawn_blocking(move || claim.decide(&registry, &asked)).await;
         match decision.unwrap_or(Err(("the registry failed", Refusal::Unavailable))) {
-            Ok(proof) => Ok(DeviceIdentity { device, proof, revocations_seen }),
+            Ok(()) => Ok(DeviceIdentity { device }),
             Err((why, refusal)) => {
                 self.incidents.authentication_refused(device.as_str(), connecting.peer, why);
                 Err(refusal)
@@ -121,14 +87,6 @@ impl Host for Gate {
             Event::Connected { identity, peer } => {
                 tracing::debug!(device = %identity.device, peer = %peer.address, "connected");
                 self.presence.seen(&identity.device, Some(peer.address.ip()));
-                if self.revocations.count() != identity.revocations_seen {
-                    // A full queue means thousands of suspects in one moment: the connection is of no use to them
-                    // either, because each of their messages is refused by the same registry at the next connect.
-                    let suspect = (identity.device.clone(), identity.proof.clone());
-                    if self.suspects.try_send(suspect).is_err() {
-                        tracing::warn!(device = %identity.device, "could not be looked at again after a revocation");
-                    }
-                }
             }
             Event::Disconnected { identity, peer, clean, taken_over, broke_protocol, cause } => {
                 let (device, peer_address) = (&identity.device, peer.address);
@@ -172,13 +130,11 @@ fn claim(device: &DeviceId, connecting: &Connecting<'_>) -> Result<Claim, Doubt>
 }
 
 impl Claim {
-    fn decide(self, registry: &Registry, device: &DeviceId) -> Result<Proof, Doubt> {
+    fn decide(self, registry: &Registry, device: &DeviceId) -> Result<(), Doubt> {
         match self {
-            Self::Certificate { serial } => {
-                certificate_doubt(registry, device, &serial).map_or(Ok(Proof::Certificate(serial)), Err)
-            }
+            Self::Certificate { serial } => certificate_doubt(registry, device, &serial).map_or(Ok(()), Err),
             Self::Secret(secret) => match registry.verify_device_secret(device, &secret) {
-                Ok(DeviceAuthentication::Accepted { .. }) => Ok(Proof::Secret),
+                Ok(DeviceAuthentication::Accepted { .. }) => Ok(()),
                 Ok(DeviceAuthentication::Refused(why)) => Err((why.as_str(), Refusal::BadCredentials)),
                 Err(error) => Err(registry_failed(&error)),
             },
@@ -199,13 +155,4 @@ fn certificate_doubt(registry: &Registry, device: &DeviceId, serial: &str) -> Op
 fn registry_failed(error: &tesaiot_store::StoreError) -> Doubt {
     tracing::error!(%error, "the registry cannot be read: devices cannot log in");
     ("the registry failed", Refusal::Unavailable)
-}
-
-/// Whether a device that is connected may still be, by the proof it gave.
-pub(crate) fn still_entitled(registry: &Registry, device: &DeviceId, proof: &Proof) -> bool {
-    match proof {
-        Proof::Certificate(serial) => certificate_doubt(registry, device, serial).is_none(),
-        // The secret itself is not kept; whoever takes one away closes the session, and the device logs in anew.
-        Proof::Secret => registry.device(device).is_ok_and(|found| found.is_some_and(|device| device.enabled)),
-    }
 }

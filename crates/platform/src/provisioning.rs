@@ -15,7 +15,7 @@ use tesaiot_pki::{Authority, IssueError, Validity};
 use tesaiot_store::StoreError;
 use tesaiot_store::registry::{AuthMode, Certificate, CredentialKind, Device, NewDevice, Registry};
 
-use crate::gate::{Gate, Revocations};
+use crate::gate::Gate;
 
 /// Why provisioning failed.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +43,6 @@ pub(crate) struct Provisioning {
     pub(crate) registry: Registry,
     pub(crate) authority: Arc<Authority>,
     pub(crate) broker: Broker<Gate>,
-    pub(crate) revocations: Revocations,
     pub(crate) endpoints: Endpoints,
 }
 
@@ -158,9 +157,9 @@ impl Provisioning {
         .await
     }
 
-    /// Closes what the device has open. A session that begins at this moment is looked at again.
+    /// Closes what the device has open. Call after the registry changed: the broker asks again about a device that
+    /// was authenticated before this and has no session yet.
     fn close(&self, device: &DeviceId) {
-        self.revocations.happened();
         self.broker.disconnect(device.as_str(), DisconnectReasonCode::NotAuthorized);
     }
 }

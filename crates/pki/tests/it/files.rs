@@ -116,6 +116,8 @@ fn poor_settings_are_refused() {
     }
     let short = RootKey::Encrypted(Zeroizing::new("1234567".to_owned()));
     assert!(matches!(Authority::create(&ca, options(short)), Err(CreateError::PassphraseTooShort)));
+    let guessable = RootKey::EncryptedAtRandom(Zeroizing::new("correct horse".to_owned()));
+    assert!(matches!(Authority::create(&ca, options(guessable)), Err(CreateError::PassphraseTooShort)));
     assert!(!ca.exists());
 }
 

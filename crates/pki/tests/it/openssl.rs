@@ -5,7 +5,8 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
-use tesaiot_pki::{Authority, IssueError, RequestError, Validity};
+use tesaiot_pki::{Authority, IssueError, RequestError, RootKey, Validity};
+use zeroize::Zeroizing;
 
 use crate::support::{PASSPHRASE, authority, device, encrypted, names, now, options};
 
@@ -57,9 +58,18 @@ fn openssl_verifies_the_chains_for_their_purpose() {
 
 #[test]
 fn openssl_opens_the_root_key_with_the_passphrase_only() {
+    only_the_passphrase_opens(encrypted());
+}
+
+#[test]
+fn openssl_opens_the_root_key_with_a_passphrase_made_up_at_random() {
+    only_the_passphrase_opens(RootKey::EncryptedAtRandom(Zeroizing::new(PASSPHRASE.to_owned())));
+}
+
+fn only_the_passphrase_opens(root_key: RootKey) {
     let folder = TempDir::new().unwrap();
     let ca = folder.path().join("ca");
-    Authority::create(&ca, options(encrypted())).unwrap();
+    Authority::create(&ca, options(root_key)).unwrap();
     fs::write(ca.join("passphrase"), PASSPHRASE).unwrap();
     fs::write(ca.join("wrong"), "incorrect horse battery").unwrap();
     let key = succeed(&ca, "pkey -in root.key.pem -passin file:passphrase -pubout");
