@@ -3,6 +3,8 @@
 //! `cargo xtask bench spine` builds what it needs and prints every figure. Machines are noisy: both sides of a
 //! comparison take turns in one run, and the ratio of their medians is what counts.
 
+#![expect(clippy::print_stdout, reason = "it prints figures")]
+
 mod machine;
 mod mosquitto;
 mod platform;

@@ -20,8 +20,7 @@ impl Broker {
     pub(crate) fn start(data: &Path, directory: &Path) -> Result<Self> {
         let port = free_port()?;
         let configuration = directory.join("mosquitto.conf");
-        let (ca, certificate, key) =
-            (data.join("ca/ca-chain.pem"), data.join("server.pem"), data.join("server.key"));
+        let (ca, certificate, key) = (data.join("ca/ca-chain.pem"), data.join("server.pem"), data.join("server.key"));
         fs::write(
             &configuration,
             format!(

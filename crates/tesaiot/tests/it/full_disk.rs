@@ -2,6 +2,8 @@
 //!
 //! The platform runs in a mount namespace of its own, on a small file system in memory that ends with it.
 
+#![expect(clippy::print_stdout, reason = "it prints what it did")]
+
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;

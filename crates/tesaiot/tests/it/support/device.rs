@@ -31,11 +31,6 @@ impl Device {
         &self.bundle.device_id
     }
 
-    /// Where the bundle is.
-    pub(crate) fn directory(&self) -> &Path {
-        &self.directory
-    }
-
     /// A file of the bundle.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.directory.join(name)

@@ -38,8 +38,8 @@ impl PlatformProcess {
         command.env("RUST_LOG", "warn");
         let running = Running::start(command);
         let said = running.stdout.wait_for(1, PATIENCE, |line| serde_json::from_str(line).ok());
-        let said = said.unwrap_or_else(|| panic!("it did not start: {}", running.stderr.text())).remove(0);
-        Self { running, data_directory: data_directory.to_owned(), said }
+        let Some(mut said) = said else { panic!("it did not start: {:#?}", running.wait(PATIENCE)) };
+        Self { running, data_directory: data_directory.to_owned(), said: said.remove(0) }
     }
 
     /// Where its MQTT port for certificates is.
