@@ -2,8 +2,6 @@
 //!
 //! The platform runs in a mount namespace of its own, on a small file system in memory that ends with it.
 
-#![expect(clippy::print_stdout, reason = "it prints what it did")]
-
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
@@ -110,6 +108,6 @@ fn namespace() -> Option<Command> {
     let root = run(Command::new(program("id")).arg("-u"), PATIENCE).stdout == "0";
     let build_machine = std::env::var("CI").is_ok_and(|value| value == "true");
     assert!(!(root && build_machine), "root may not mount a small file system here: {refusals}");
-    println!("skipped: this user may not mount a small file system ({refusals})");
+    eprintln!("skipped: this user may not mount a small file system ({refusals})");
     None
 }
