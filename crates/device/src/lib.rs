@@ -28,5 +28,6 @@ pub use credentials::{Choice, Credentials, CredentialsError, Method};
 pub use sensor::Sensor;
 pub use session::{Session, SessionError};
 pub use settings::{Flags, Settings, SettingsError};
-pub use tesaiot_mqtt::client::Lost;
+pub use tesaiot_mqtt::client::{Lost, Pending};
 pub use tesaiot_mqtt::packet::{PublishAckReason, Version as MqttVersion};
+pub use tesaiot_mqtt::{Message, QoS};

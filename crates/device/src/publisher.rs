@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tesaiot_mqtt::client::{Client, Closed, Lost, Published};
+use tesaiot_mqtt::client::{Client, Closed, Lost, Pending, Published};
 use tesaiot_mqtt::packet::PublishAckReason;
 use tesaiot_mqtt::{Message, QoS};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -94,11 +94,14 @@ impl Report {
 /// Sends what `plan` says to `topic` at QoS 1 and disconnects. `payload` makes message number n, counted from zero,
 /// at the moment it is due. Once `stop` resolves nothing more is sent; what is in flight is waited for.
 ///
+/// `first` is message number 0 when it was sent with CONNECT already ([`crate::session::open_with`]).
+///
 /// The connection's queue should hold [`WINDOW`] messages.
 pub async fn publish<P: Into<Bytes>>(
     client: &Client,
     topic: &str,
     plan: Plan,
+    first: Option<Pending>,
     mut payload: impl FnMut(u64) -> P,
     stop: impl Future<Output = ()>,
 ) -> Report {
@@ -106,6 +109,10 @@ pub async fn publish<P: Into<Bytes>>(
     let template = Message::new(topic, Bytes::new(), QoS::AtLeastOnce);
     let mut report = Report::default();
     let mut in_flight = InFlight::new();
+    if let Some(first) = first {
+        report.sent = 1;
+        in_flight.push((), first);
+    }
     let started = Instant::now();
     let mut answered = started;
     loop {

@@ -4,7 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-use tesaiot_mqtt::client::{self, Connected, Lost, Options};
+use tesaiot_mqtt::Message;
+use tesaiot_mqtt::client::{self, Connected, Lost, Options, Pending};
 use tesaiot_mqtt::link::LinkError;
 use tesaiot_mqtt::packet::ConnectAckReason;
 use tesaiot_tls::{Diagnosis, TlsVersion, diagnose_error};
@@ -20,6 +21,8 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 pub struct Session {
     /// The connection: handle, messages, what the broker said.
     pub connected: Connected,
+    /// The outcome of the message that was sent with CONNECT, when there was one.
+    pub first: Option<Pending>,
     /// The TLS version both ends agreed on.
     pub tls_version: Option<TlsVersion>,
 }
@@ -91,11 +94,32 @@ pub enum Fault {
 /// # Errors
 /// [`SessionError`], which says who refused what.
 pub async fn open(connector: &Connector, options: Options) -> Result<Session, SessionError> {
+    open_with(connector, options, None).await
+}
+
+/// As [`open`], with a first message sent together with CONNECT.
+///
+/// # Errors
+/// As [`open`]; the message was not taken then.
+pub async fn open_with(
+    connector: &Connector,
+    options: Options,
+    first: Option<Message>,
+) -> Result<Session, SessionError> {
     let stream = connector.connect().await?;
     let tls_version = stream.version();
     let (host, port) = (connector.host().to_owned(), connector.port());
-    match timeout(CONNECT_DEADLINE, client::connect(stream, options)).await {
-        Ok(Ok(connected)) => Ok(Session { connected, tls_version }),
+    let connecting = async {
+        match first {
+            Some(first) => {
+                let (connected, first) = client::connect_and_publish(stream, options, first).await?;
+                Ok((connected, Some(first)))
+            }
+            None => Ok((client::connect(stream, options).await?, None)),
+        }
+    };
+    match timeout(CONNECT_DEADLINE, connecting).await {
+        Ok(Ok((connected, first))) => Ok(Session { connected, first, tls_version }),
         Ok(Err(client::ConnectError::Refused { reason, text })) => {
             Err(SessionError::Refused { host, port, reason, text })
         }

@@ -20,6 +20,7 @@ pub use options::Options;
 use crate::codec::{Codec, is_refusal, packet_name};
 use crate::link::{Link, LinkError};
 use crate::message::Message;
+use crate::outbound::Outbound;
 use crate::packet::{
     Connect, ConnectAck, ConnectAckReason, DisconnectReasonCode, LastWill, Packet, PublishAckReason, QoS,
     SubscribeAckReason, Version,
@@ -156,8 +157,43 @@ pub async fn connect<S>(stream: S, options: Options) -> Result<Connected, Connec
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    establish(stream, options, None).await
+}
+
+/// As [`connect`], with a first message of QoS 1 or 2 in the same flight as CONNECT: a client need not wait for CONNACK
+/// (MQTT 5 section 3.1.4), and one that has one thing to say is done a round trip earlier. A broker that refuses
+/// CONNECT processes nothing after it (MQTT-3.1.4-6), so a refusal means that the message was not taken.
+pub async fn connect_and_publish<S>(
+    stream: S,
+    options: Options,
+    first: Message,
+) -> Result<(Connected, Pending), ConnectError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (done, outcome) = oneshot::channel();
+    let connected = establish(stream, options, Some((first, done))).await?;
+    Ok((connected, Pending(outcome)))
+}
+
+async fn establish<S>(
+    stream: S,
+    options: Options,
+    first: Option<(Message, oneshot::Sender<Published>)>,
+) -> Result<Connected, ConnectError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let mut link = Link::new(stream, Codec::client(options.version, options.max_packet_size));
     link.send(connect_packet(&options)).map_err(LinkError::from)?;
+    // One message is within every receive maximum: the least a broker can announce is 1.
+    let mut outbound = Outbound::new(1);
+    if let Some((message, done)) = first
+        && let Ok(packet_id) = outbound.start(done, message.qos)
+    {
+        let publish = message.to_publish(message.qos, Some(packet_id), false, message.retain);
+        link.send(Packet::Publish(Box::new(publish))).map_err(LinkError::from)?;
+    }
     link.flush().await.map_err(LinkError::from)?;
     let acknowledgement = match link.receive().await? {
         Packet::ConnectAck(ack) => ack,
@@ -175,7 +211,7 @@ where
     let session_present = acknowledgement.session_present;
     let (commands, command_queue) = mpsc::channel(options.queue);
     let (messages_in, messages) = mpsc::channel(options.queue);
-    let driver = Driver::new(link, &options, &acknowledgement, command_queue, messages_in);
+    let driver = Driver::new(link, outbound, &options, &acknowledgement, command_queue, messages_in);
     let task = tokio::spawn(driver.run());
     let client = Client { commands, task: Arc::new(Mutex::new(Some(task))) };
     Ok(Connected { client, messages, session_present, acknowledgement })

@@ -44,7 +44,7 @@ impl Agent {
         ticker: &mut Interval,
         mut stop: Pin<&mut F>,
     ) -> Ended {
-        let Session { connected: Connected { client, mut messages, .. }, tls_version } = session;
+        let Session { connected: Connected { client, mut messages, .. }, tls_version, .. } = session;
         let (host, port) = (self.settings.connector.host().to_owned(), self.settings.connector.port());
         self.report.connections += 1;
         self.emit(Event::Connected { host, port, tls_version });

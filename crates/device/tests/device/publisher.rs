@@ -45,7 +45,7 @@ async fn answer(peer: &mut Peer, packet_id: std::num::NonZeroU16, reason: Publis
 }
 
 async fn run(client: &client::Client, plan: Plan, stop: impl Future<Output = ()>) -> Report {
-    publish(client, "device/pump-7/telemetry", plan, |number| number.to_string(), stop).await
+    publish(client, "device/pump-7/telemetry", plan, None, |number| number.to_string(), stop).await
 }
 
 #[tokio::test(start_paused = true)]

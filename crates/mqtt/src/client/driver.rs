@@ -72,6 +72,7 @@ pub(super) struct Driver<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     pub(super) fn new(
         link: Link<S>,
+        mut outbound: Outbound<oneshot::Sender<Published>>,
         options: &Options,
         acknowledgement: &ConnectAck,
         commands: mpsc::Receiver<Command>,
@@ -82,6 +83,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             Version::V5 => acknowledgement.receive_max.get(),
             Version::V3 => options.receive_maximum,
         };
+        outbound.set_window(window);
         let keep_alive = match acknowledgement.server_keepalive_sec {
             Some(seconds) => Duration::from_secs(u64::from(seconds)),
             None => options.keep_alive,
@@ -98,7 +100,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             acknowledgements,
             acknowledge,
             messages: PollSender::new(messages),
-            outbound: Outbound::new(window),
+            outbound,
             subscribes: HashMap::new(),
             inbound: Inbound::new(receive_maximum),
             keep_alive,

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use tesaiot_mqtt::client::{ConnectError, connect};
-use tesaiot_mqtt::packet::{ConnectAck, ConnectAckReason, Packet};
+use tesaiot_mqtt::client::{ConnectError, connect, connect_and_publish};
+use tesaiot_mqtt::packet::{ConnectAck, ConnectAckReason, Packet, PublishAckReason};
 use tesaiot_mqtt::{Message, QoS, Version};
 
 use crate::server::{BOTH, Server, options};
@@ -76,4 +76,43 @@ async fn a_stream_that_ends_before_connack_is_an_error() {
     let (ours, theirs) = tokio::io::duplex(1024);
     drop(theirs);
     assert!(matches!(connect(ours, options(Version::V3)).await, Err(ConnectError::Link(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_message_leaves_before_the_broker_answers_connect() {
+    for version in BOTH {
+        let (ours, theirs) = tokio::io::duplex(1024);
+        let mut server = Server::new(theirs);
+        let answer = async {
+            server.connect().await;
+            let publish = server.expect_publish().await;
+            assert_eq!(&*publish.topic, "t");
+            server.send(Packet::ConnectAck(Box::default())).await;
+            server.puback(publish.packet_id.unwrap(), PublishAckReason::Success).await;
+            server
+        };
+        let first = Message::new("t", "payload", QoS::AtLeastOnce);
+        let (connected, mut server) = tokio::join!(connect_and_publish(ours, options(version), first), answer);
+        let (connected, pending) = connected.unwrap();
+        assert!(pending.outcome().await.is_acknowledged());
+        // Its packet identifier is taken into account from then on.
+        let second = connected.client.publish(Message::new("t", "", QoS::AtLeastOnce)).await.unwrap();
+        let packet_id = server.expect_publish().await.packet_id.unwrap();
+        server.puback(packet_id, PublishAckReason::Success).await;
+        assert!(second.outcome().await.is_acknowledged());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_message_is_not_taken_by_a_broker_that_refuses_connect() {
+    let (ours, theirs) = tokio::io::duplex(1024);
+    let mut server = Server::new(theirs);
+    let answer = async {
+        server.connect().await;
+        let reason_code = ConnectAckReason::NotAuthorized;
+        server.send(Packet::ConnectAck(Box::new(ConnectAck { reason_code, ..ConnectAck::default() }))).await;
+    };
+    let first = Message::new("t", "payload", QoS::AtLeastOnce);
+    let (refused, ()) = tokio::join!(connect_and_publish(ours, options(Version::V5), first), answer);
+    assert!(matches!(refused, Err(ConnectError::Refused { reason: ConnectAckReason::NotAuthorized, .. })));
 }

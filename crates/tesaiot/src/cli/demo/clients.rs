@@ -140,7 +140,7 @@ fn publisher(bundle: &Bundle, stopped: watch::Receiver<bool>) -> anyhow::Result<
         let topic = DeviceTopic::telemetry(&device, None).to_string();
         let payload = |_| sensor.read(milliseconds(Timestamp::now())).to_json(Some(&device));
         let (client, plan) = (&session.connected.client, Plan::new(u64::MAX, INTERVAL));
-        let report = publisher::publish(client, &topic, plan, payload, until(stopped)).await;
+        let report = publisher::publish(client, &topic, plan, None, payload, until(stopped)).await;
         sent.sampled = report.sent;
         sent.acknowledged = report.acknowledged;
         sent.problem = report.ended.as_ref().map(describe_lost);
