@@ -22,8 +22,8 @@ use crate::link::{Link, LinkError};
 use crate::message::Message;
 use crate::outbound::Outbound;
 use crate::packet::{
-    Connect, ConnectAck, ConnectAckReason, DisconnectReasonCode, LastWill, Packet, PublishAckReason, QoS,
-    SubscribeAckReason, Version,
+    Connect, ConnectAck, ConnectAckReason, DisconnectReasonCode, Packet, PublishAckReason, QoS, SubscribeAckReason,
+    Version,
 };
 use driver::{Command, Driver};
 
@@ -225,19 +225,7 @@ fn connect_packet(options: &Options) -> Packet {
         receive_max: (options.version == Version::V5)
             .then(|| std::num::NonZeroU16::new(options.receive_maximum))
             .flatten(),
-        last_will: options.will.as_ref().map(|will| LastWill {
-            qos: will.qos,
-            retain: will.retain,
-            topic: will.topic.clone(),
-            message: will.payload.clone(),
-            will_delay_interval_sec: None,
-            correlation_data: None,
-            message_expiry_interval: None,
-            content_type: None,
-            user_properties: Vec::new(),
-            is_utf8_payload: None,
-            response_topic: None,
-        }),
+        last_will: options.will.as_ref().map(Message::to_will),
         client_id: options.client_id.clone(),
         username: options.username.clone(),
         password: options.password.clone(),

@@ -93,6 +93,24 @@ impl Message {
         Self { topic: text(&self.topic), payload: bytes(&self.payload), properties, ..*self }
     }
 
+    /// This message as a Last Will, without delay.
+    pub fn to_will(&self) -> LastWill {
+        let properties = self.properties.as_deref().cloned().unwrap_or_default();
+        LastWill {
+            qos: self.qos,
+            retain: self.retain,
+            topic: self.topic.clone(),
+            message: self.payload.clone(),
+            will_delay_interval_sec: None,
+            correlation_data: properties.correlation_data,
+            message_expiry_interval: properties.message_expiry_interval,
+            content_type: properties.content_type,
+            user_properties: properties.user_properties,
+            is_utf8_payload: properties.is_utf8_payload.then_some(true),
+            response_topic: properties.response_topic,
+        }
+    }
+
     /// A PUBLISH of this message. The caller gives what belongs to the connection.
     pub fn to_publish(&self, qos: QoS, packet_id: Option<std::num::NonZeroU16>, dup: bool, retain: bool) -> Publish {
         Publish {

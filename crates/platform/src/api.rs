@@ -17,8 +17,10 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
+use tesaiot_contract::DeviceId;
 use tesaiot_contract::telemetry::Limits;
 use tesaiot_store::Telemetry;
+use tesaiot_store::registry::Device;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +29,7 @@ use crate::ingest::Ingest;
 use crate::presence::Presence;
 use crate::provisioning::Provisioning;
 
+use problem::Problem;
 pub(crate) use server::Server;
 
 /// Passwords verified at a time: each costs a core tens of milliseconds and 19 MB, on purpose.
@@ -104,4 +107,23 @@ fn router(state: State) -> Router {
         .method_not_allowed_fallback(problem::no_such_method)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(state)
+}
+
+/// Runs what may block on the disk where it may.
+async fn blocking<T, E>(work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, Problem>
+where
+    T: Send + 'static,
+    E: Send + 'static,
+    Problem: From<E>,
+{
+    let done = tokio::task::spawn_blocking(work).await.map_err(|error| Problem::internal(&error))?;
+    Ok(done?)
+}
+
+impl State {
+    /// The device, or a 404: an unknown device is not one without telemetry.
+    async fn device(&self, id: &DeviceId) -> Result<Device, Problem> {
+        let (registry, asked) = (self.provisioning.registry.clone(), id.clone());
+        blocking(move || registry.device(&asked)).await?.ok_or_else(|| Problem::no_such_device(id.as_str()))
+    }
 }

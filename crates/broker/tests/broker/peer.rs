@@ -10,7 +10,7 @@ use tesaiot_mqtt::packet::{
     Connect, ConnectAck, ConnectAckReason, Disconnect, DisconnectReasonCode, LastWill, Packet, PacketId, Publish,
     PublishAck2Reason, PublishAckReason, Subscribe, SubscribeAckReason, SubscriptionOptions, publish_ack, publish_ack2,
 };
-use tesaiot_mqtt::{Codec, Link, QoS, Version};
+use tesaiot_mqtt::{Codec, Link, Message, QoS, Version};
 use tokio::io::DuplexStream;
 use tokio::time::timeout;
 
@@ -91,19 +91,7 @@ pub fn persistent(client_id: &str) -> Connect {
 }
 
 pub fn will(topic: &str) -> Option<LastWill> {
-    Some(LastWill {
-        qos: QoS::AtLeastOnce,
-        retain: false,
-        topic: topic.to_owned().into(),
-        message: "gone".into(),
-        will_delay_interval_sec: None,
-        correlation_data: None,
-        message_expiry_interval: None,
-        content_type: None,
-        user_properties: Vec::new(),
-        is_utf8_payload: None,
-        response_topic: None,
-    })
+    Some(Message::new(topic.to_owned(), "gone", QoS::AtLeastOnce).to_will())
 }
 
 pub fn id(value: u16) -> PacketId {

@@ -4,10 +4,10 @@ use rmqtt_codec::types::Protocol;
 use rmqtt_codec::v3;
 use rmqtt_codec::v3::SubscribeReturnCode;
 
+use crate::message::Message;
 use crate::packet::{
-    Connect, ConnectAck, ConnectAckReason, Disconnect, LastWill, Packet, PublishAck2Reason, PublishAckReason, QoS,
-    Subscribe, SubscribeAck, SubscribeAckReason, SubscriptionOptions, Unsubscribe, UnsubscribeAck, publish_ack,
-    publish_ack2,
+    Connect, ConnectAck, ConnectAckReason, Disconnect, Packet, PublishAck2Reason, PublishAckReason, QoS, Subscribe,
+    SubscribeAck, SubscribeAckReason, SubscriptionOptions, Unsubscribe, UnsubscribeAck, publish_ack, publish_ack2,
 };
 
 /// A 3.1.1 session without Clean Session lives until it is cleaned (MQTT 5 section 3.1.2.11.2: 0xFFFFFFFF = never).
@@ -19,18 +19,9 @@ pub(super) fn into_neutral(packet: v3::Packet) -> Packet {
             clean_start: connect.clean_session,
             keep_alive: connect.keep_alive,
             session_expiry_interval_secs: if connect.clean_session { 0 } else { NEVER_EXPIRES },
-            last_will: connect.last_will.map(|will| LastWill {
-                qos: will.qos,
-                retain: will.retain,
-                topic: will.topic,
-                message: will.message,
-                will_delay_interval_sec: None,
-                correlation_data: None,
-                message_expiry_interval: None,
-                content_type: None,
-                user_properties: Vec::new(),
-                is_utf8_payload: None,
-                response_topic: None,
+            last_will: connect.last_will.map(|will| {
+                let message = Message::new(will.topic, will.message, will.qos);
+                Message { retain: will.retain, ..message }.to_will()
             }),
             client_id: connect.client_id,
             username: connect.username,

@@ -10,8 +10,8 @@ use tesaiot_contract::secret::KeyKind;
 use tesaiot_store::StoreError;
 use tesaiot_store::registry::{Registry, Role};
 
-use super::State;
 use super::problem::Problem;
+use super::{State, blocking};
 
 /// An authenticated caller. There is no way to get one but to be authenticated.
 #[derive(Clone, Debug)]
@@ -69,15 +69,12 @@ impl FromRequestParts<State> for Caller {
     async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Problem> {
         let Some(credential) = credential(&parts.headers) else { return Err(Problem::unauthorized()) };
         let registry = state.provisioning.registry.clone();
-        let found = tokio::task::spawn_blocking(move || identify(&registry, &credential)).await;
-        match found {
-            Ok(Ok(Some(caller))) => Ok(caller),
-            Ok(Ok(None)) => {
+        match blocking(move || identify(&registry, &credential)).await? {
+            Some(caller) => Ok(caller),
+            None => {
                 state.incidents.request_refused(parts.uri.path());
                 Err(Problem::unauthorized())
             }
-            Ok(Err(error)) => Err(Problem::internal(&error)),
-            Err(error) => Err(Problem::internal(&error)),
         }
     }
 }

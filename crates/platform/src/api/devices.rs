@@ -10,12 +10,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tesaiot_contract::DeviceId;
 use tesaiot_contract::bundle::Bundle;
+use tesaiot_store::StoreError;
 use tesaiot_store::registry::{AuthMode, Device, NewDevice};
 use zip::write::{SimpleFileOptions, ZipWriter};
 
-use super::State;
 use super::caller::Caller;
 use super::problem::{Body, Path, Problem, Query};
+use super::{State, blocking};
 
 /// Devices on one page, unless asked otherwise, and at most.
 const PAGE: (usize, usize) = (100, 1000);
@@ -56,13 +57,11 @@ pub(super) async fn list(
     caller.viewer()?;
     let limit = page.limit.unwrap_or(PAGE.0).clamp(1, PAGE.1);
     let registry = state.provisioning.registry.clone();
-    let found = tokio::task::spawn_blocking(move || {
-        Ok::<_, tesaiot_store::StoreError>((
-            registry.list_devices(page.after.as_ref(), limit)?,
-            registry.count_devices()?,
-        ))
+    let found = blocking(move || {
+        let devices = registry.list_devices(page.after.as_ref(), limit)?;
+        Ok::<_, StoreError>((devices, registry.count_devices()?))
     });
-    let (devices, total) = found.await.map_err(|error| Problem::internal(&error))??;
+    let (devices, total) = found.await?;
     let next = (devices.len() == limit).then(|| devices.last().map(|device| device.id.clone())).flatten();
     let devices: Vec<_> = devices.iter().map(|device| shown(&state, device)).collect();
     Ok(Json(json!({"devices": devices, "next": next, "total": total})))
@@ -90,12 +89,8 @@ pub(super) async fn show(
     Path(id): Path<DeviceId>,
 ) -> Result<Json<Value>, Problem> {
     caller.may_read(&id)?;
-    let (registry, asked) = (state.provisioning.registry.clone(), id.clone());
-    let found = tokio::task::spawn_blocking(move || registry.device(&asked));
-    match found.await.map_err(|error| Problem::internal(&error))?? {
-        Some(device) => Ok(Json(shown(&state, &device))),
-        None => Err(Problem::no_such_device(id.as_str())),
-    }
+    let device = state.device(&id).await?;
+    Ok(Json(shown(&state, &device)))
 }
 
 pub(super) async fn remove(

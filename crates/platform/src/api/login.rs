@@ -10,8 +10,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tesaiot_contract::Secret;
 
-use super::State;
 use super::problem::{Body, Problem};
+use super::{State, blocking};
 
 /// How long a login lasts.
 const LIFETIME: Duration = Duration::from_secs(12 * 3600);
@@ -27,15 +27,15 @@ pub(super) async fn login(Extract(state): Extract<State>, Body(login): Body<Logi
     let Ok(_turn) = state.password_checks.acquire().await else { return Err(Problem::unauthorized()) };
     let registry = state.provisioning.registry.clone();
     let email = login.email.clone();
-    let verified = tokio::task::spawn_blocking(move || {
+    let verified = blocking(move || {
         let Some(user) = registry.verify_user(&email, login.password.expose())? else {
             return Ok::<_, tesaiot_store::StoreError>(None);
         };
         let token = registry.create_session(user.id, LIFETIME, Timestamp::now())?;
         Ok(Some((user, token)))
     });
-    match verified.await.map_err(|error| Problem::internal(&error))? {
-        Ok(Some((user, token))) => {
+    match verified.await? {
+        Some((user, token)) => {
             state.incidents.operator(&format!("user:{}", user.email), "user.login", &user.email, "allowed");
             let expires_at = Timestamp::now() + LIFETIME;
             Ok(Json(json!({
@@ -47,10 +47,9 @@ pub(super) async fn login(Extract(state): Extract<State>, Body(login): Body<Logi
                 "user": {"email": user.email, "name": user.name, "role": user.role.as_str()},
             })))
         }
-        Ok(None) => {
+        None => {
             state.incidents.login_refused(&login.email);
             Err(Problem::new(StatusCode::UNAUTHORIZED, "bad_credentials", "wrong email or password"))
         }
-        Err(error) => Err(Problem::from(error)),
     }
 }

@@ -10,11 +10,12 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tesaiot_contract::telemetry::Limits;
 use tesaiot_contract::{DeviceId, DeviceTopic};
+use tesaiot_store::StoreError;
 use tesaiot_store::telemetry::{Latest, Point, RangeQuery};
 
-use super::State;
 use super::caller::Caller;
 use super::problem::{Path, Problem, Query};
+use super::{State, blocking};
 
 /// Points in one answer, unless asked otherwise, and at most.
 const POINTS: (usize, usize) = (1000, 100_000);
@@ -137,13 +138,12 @@ pub(super) async fn range(
     Query(range): Query<Range>,
 ) -> Result<Json<Value>, Problem> {
     caller.may_read(&id)?;
-    known(&state, &id).await?;
+    state.device(&id).await?;
     let mut query = range.into_query(Timestamp::now())?;
     let limit = query.limit;
     query.limit += 1;
     let (telemetry, asked) = (state.telemetry.clone(), id.clone());
-    let found = tokio::task::spawn_blocking(move || telemetry.range(&asked, &query));
-    let mut points = found.await.map_err(|error| Problem::internal(&error))??;
+    let mut points = blocking(move || telemetry.range(&asked, &query)).await?;
     let truncated = points.len() > limit;
     points.truncate(limit);
     let points: Vec<_> = points.iter().map(shown_point).collect();
@@ -157,10 +157,9 @@ pub(super) async fn latest(
     Path(id): Path<DeviceId>,
 ) -> Result<Json<Value>, Problem> {
     caller.may_read(&id)?;
-    known(&state, &id).await?;
+    state.device(&id).await?;
     let (telemetry, asked) = (state.telemetry.clone(), id.clone());
-    let found = tokio::task::spawn_blocking(move || telemetry.latest(&asked));
-    let latest = found.await.map_err(|error| Problem::internal(&error))?;
+    let latest = blocking(move || Ok::<_, StoreError>(telemetry.latest(&asked))).await?;
     let latest: Vec<_> = latest.iter().map(shown_latest).collect();
     Ok(Json(json!({"device_id": id, "latest": latest})))
 }
@@ -172,12 +171,10 @@ pub(super) async fn gaps(
     Path(id): Path<DeviceId>,
 ) -> Result<Json<Value>, Problem> {
     caller.may_read(&id)?;
-    known(&state, &id).await?;
+    state.device(&id).await?;
     let (telemetry, asked) = (state.telemetry.clone(), id.clone());
-    let found = tokio::task::spawn_blocking(move || telemetry.gaps(&asked));
-    let boots: Vec<_> = found
-        .await
-        .map_err(|error| Problem::internal(&error))?
+    let boots: Vec<_> = blocking(move || Ok::<_, StoreError>(telemetry.gaps(&asked)))
+        .await?
         .into_iter()
         .map(|boot| json!({"boot": boot.boot, "first": boot.first, "last": boot.last, "missing": boot.missing}))
         .collect();
@@ -198,10 +195,8 @@ pub(super) async fn dead_letters(
     caller.viewer()?;
     let limit = query.limit.unwrap_or(DEAD_LETTERS.0).clamp(1, DEAD_LETTERS.1);
     let telemetry = state.telemetry.clone();
-    let found = tokio::task::spawn_blocking(move || telemetry.dead_letters(limit));
-    let letters: Vec<_> = found
-        .await
-        .map_err(|error| Problem::internal(&error))??
+    let letters: Vec<_> = blocking(move || telemetry.dead_letters(limit))
+        .await?
         .into_iter()
         .map(|letter| {
             json!({
@@ -216,16 +211,6 @@ pub(super) async fn dead_letters(
         })
         .collect();
     Ok(Json(json!({"dead_letters": letters})))
-}
-
-/// An unknown device is a 404, not an empty answer.
-async fn known(state: &State, id: &DeviceId) -> Result<(), Problem> {
-    let (registry, asked) = (state.provisioning.registry.clone(), id.clone());
-    let found = tokio::task::spawn_blocking(move || registry.device(&asked));
-    match found.await.map_err(|error| Problem::internal(&error))?? {
-        Some(_) => Ok(()),
-        None => Err(Problem::no_such_device(id.as_str())),
-    }
 }
 
 fn shown_point(point: &Point) -> Value {
