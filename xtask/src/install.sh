@@ -21,7 +21,12 @@ if command -v mosquitto > /dev/null; then broker_was_here=yes; else broker_was_h
 export DEBIAN_FRONTEND=noninteractive
 # Another apt may be at work, and mirrors hiccup: wait and try again rather than fail.
 patient="-o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -q"
-apt-get $patient update
+# The lock of the package lists is the one apt does not wait for by itself.
+for attempt in $(seq 30); do
+  if apt-get $patient update; then break; fi
+  if [ "$attempt" = 30 ]; then exit 1; fi
+  sleep 10
+done
 apt-get $patient install -y --no-install-recommends "$@"
 
 # Only a broker that this script brought is kept from starting with the machine.

@@ -155,9 +155,11 @@ impl Bundle {
         self.api_key.as_ref().ok_or_else(|| self.missing(files::API_KEY))
     }
 
-    /// Username and password for MQTT over server TLS: the MQTT password when there is one, else the API key.
+    /// Username and password for MQTT over server TLS: the API key when there is one, which may have been renewed alone,
+    /// else the MQTT password.
     pub fn require_login(&self) -> Result<(&str, &Secret), BundleError> {
-        let password = self.mqtt_password.as_ref().map_or_else(|| self.require_api_key(), Ok)?;
+        let password =
+            self.api_key.as_ref().or(self.mqtt_password.as_ref()).map_or_else(|| self.require_api_key(), Ok)?;
         Ok((self.mqtt_username.as_deref().unwrap_or(self.device_id.as_str()), password))
     }
 

@@ -200,8 +200,12 @@ fn files_as_people_and_editors_leave_them_are_read() {
     let bundle = Bundle::read(directory.path()).unwrap();
     assert_eq!(bundle.device_id.as_str(), "pi-1");
     assert_eq!(bundle.require_api_key().unwrap().expose(), "tesa_dak_pi1_00");
-    assert_eq!(bundle.require_login().unwrap(), ("pi-1", &Secret::new(" spaces count ")));
+    assert_eq!(bundle.require_login().unwrap(), ("pi-1", &Secret::new("tesa_dak_pi1_00")));
     assert_eq!(bundle.endpoints, Endpoints::for_host("pi.local"));
+    // Without a key the password logs in.
+    fs::remove_file(directory.path().join("api_key.txt")).unwrap();
+    let bundle = Bundle::read(directory.path()).unwrap();
+    assert_eq!(bundle.require_login().unwrap(), ("pi-1", &Secret::new(" spaces count ")));
 }
 
 #[test]

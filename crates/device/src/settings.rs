@@ -1,7 +1,8 @@
 //! Where a device connects and with what, from flags, environment and bundle (the wire contract, sections 6 to 8).
 //!
 //! A flag wins over the process environment, that over a `.env` file, that over the bundle's other files. The `.env`
-//! file is the one in the working directory; when there is none, the bundle's. What a platform wrote into the bundle's
+//! file is the bundle's when a flag names the bundle; otherwise the one in the working directory, and when there is none,
+//! the bundle's. What a platform wrote into the bundle's
 //! `.env` repeats its other files, so two lines of it give way: the key to `api_key.txt`, which may have been renewed
 //! alone, and a port of `endpoints.json` to the one that suits the way of logging in.
 
@@ -84,19 +85,20 @@ impl Settings {
             Some(device_id) => Bundle::read_for(&directory, device_id)?,
             None => Bundle::read(&directory)?,
         };
-        if let Some(key) = environment.api_key {
-            // A password in the bundle must not stand in the way of a key that was asked for.
-            bundle.mqtt_password = None;
-            bundle.api_key = Some(key);
-        }
+        bundle.api_key = environment.api_key.clone().or(bundle.api_key).or(bundled.api_key);
         bundle.mqtt_username = environment.mqtt_username.or(bundle.mqtt_username);
-        bundle.mqtt_password = environment.mqtt_password.or(bundle.mqtt_password);
+        if let Some(password) = environment.mqtt_password {
+            bundle.mqtt_password = Some(password);
+            if environment.api_key.is_none() {
+                // A key in the bundle must not stand in the way of a password that was asked for.
+                bundle.api_key = None;
+            }
+        }
         if let Some(path) = environment.trust_anchor {
             let anchors = fs::read_to_string(&path);
             let anchors = anchors.map_err(|source| SettingsError::TrustAnchor { path, source })?;
             bundle.trust_anchor_pem = Some(anchors);
         }
-        bundle.api_key = bundle.api_key.or(bundled.api_key);
         let written = [bundle.endpoints.mqtt_mtls_port, bundle.endpoints.mqtt_tls_port];
         let bundled_port = bundled.mqtt_port.filter(|port| !written.contains(port));
         let port = flags.port.or(environment.mqtt_port).or(bundled_port);
@@ -162,8 +164,9 @@ struct Bundled {
 }
 
 fn surroundings(flags: &Flags, process: impl Fn(&str) -> Option<String>) -> Result<Surroundings, SettingsError> {
+    // A bundle that was named is complete: the file of another device in the working directory has no say in it.
     let here = Path::new(".env");
-    let here = here.is_file().then_some(here);
+    let here = (flags.bundle_directory.is_none() && here.is_file()).then_some(here);
     let environment = Environment::load(&process, here)?;
     let directory = flags.bundle_directory.clone().or_else(|| environment.bundle_directory.clone());
     let directory = directory.unwrap_or_else(standard_directory);

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::api;
-use crate::config::Config;
+use crate::config::{Config, RootKey};
 use crate::data_dir::DataDir;
 use crate::error::{BuildError, RunError};
 use crate::first_start::{self, FirstStart};
@@ -45,6 +45,8 @@ pub struct Addresses {
 /// A platform that is built and bound, and not yet serving.
 pub struct App {
     config: Config,
+    data: DataDir,
+    host_names: Vec<String>,
     addresses: Addresses,
     first_start: Option<FirstStart>,
     platform: Platform,
@@ -79,15 +81,15 @@ impl App {
         let mqtt_tls = bind(config.bind, config.mqtt_tls_port).await?;
         let https = bind(config.bind, config.https_port).await?;
         let addresses = Addresses { mqtt: mqtt.1, mqtt_tls: mqtt_tls.1, https: https.1 };
-        let endpoints = endpoints(&config.host_names, addresses);
 
         // What is on disk.
         let opened = {
-            let (config, url) = (config.clone(), local_url(&config.host_names, addresses.https.port()));
+            let (config, url) = (config.clone(), local_url(config.bind, addresses.https.port()));
             tokio::task::spawn_blocking(move || Opened::open(&config, url))
         };
         let opened = opened.await.map_err(|_| BuildError::Interrupted)??;
-        let Opened { authority, registry, telemetry, appender, server, first_start } = opened;
+        let Opened { data, host_names, authority, registry, telemetry, appender, server, first_start } = opened;
+        let endpoints = endpoints(&host_names, addresses);
 
         // From a message to a commit.
         let tasks = TaskTracker::new();
@@ -141,7 +143,21 @@ impl App {
         let api = api::Server::new(https.0, https_config, state);
 
         let platform = Platform { provisioning, telemetry, live };
-        Ok(Self { config, addresses, first_start, platform, broker, listeners, api, writer, identity, tasks, stop })
+        Ok(Self {
+            config,
+            data,
+            host_names,
+            addresses,
+            first_start,
+            platform,
+            broker,
+            listeners,
+            api,
+            writer,
+            identity,
+            tasks,
+            stop,
+        })
     }
 
     /// Where it listens.
@@ -152,6 +168,19 @@ impl App {
     /// What the first start made; `None` on later starts.
     pub fn first_start(&self) -> Option<&FirstStart> {
         self.first_start.as_ref()
+    }
+
+    /// The name bundles carry: how clients reach this platform.
+    pub fn host(&self) -> &str {
+        self.host_names.first().map_or("", String::as_str)
+    }
+
+    /// Call once what [`App::first_start`] made was shown: it is forgotten then. Until then every start shows it.
+    ///
+    /// # Errors
+    /// The file that holds it cannot be removed.
+    pub fn announced(&self) -> io::Result<()> {
+        first_start::announced(&self.data)
     }
 
     /// A handle for the program it runs in.
@@ -208,6 +237,8 @@ impl Platform {
 
 /// Everything that is opened where it may block.
 struct Opened {
+    data: DataDir,
+    host_names: Vec<String>,
     authority: Authority,
     registry: Registry,
     telemetry: Telemetry,
@@ -220,26 +251,28 @@ impl Opened {
     fn open(config: &Config, url: String) -> Result<Self, BuildError> {
         let data = DataDir::open(&config.data_dir)
             .map_err(|source| BuildError::DataDir { path: config.data_dir.clone(), source })?;
+        let secrets = first_start::secrets(&data)?;
+        let host_names = first_start::host_names(&data, &config.host_names)?;
         let (telemetry, appender) = Telemetry::open(&data.telemetry(), config.store.clone())?;
         let registry = Registry::open(&data.registry())?;
-        // Both hash a password on a first start, which is slow on purpose: side by side it is slow once.
+        // Both derive a key from a secret on a first start, which is slow on purpose: side by side it is slow once.
         let (authority, administrator) = std::thread::scope(|scope| {
-            let authority = scope.spawn(|| first_start::authority(&data, config));
-            let administrator = first_start::administrator(&registry);
+            let authority = scope.spawn(|| first_start::authority(&data, config, &secrets));
+            let administrator = first_start::administrator(&registry, &secrets);
             (authority.join().unwrap_or(Err(BuildError::Interrupted)), administrator)
         });
-        let ((authority, root_passphrase), administrator) = (authority?, administrator?);
+        let authority = authority?;
+        administrator?;
         let trust_chain = data.trust_chain();
         crate::data_dir::replace(&trust_chain, authority.trust_chain_pem().as_bytes(), 0o644)
             .map_err(|source| BuildError::Write { path: trust_chain, source })?;
-        let server = first_start::server_identity(&data, &authority, &config.host_names)?;
+        let names = first_start::certificate_names(&host_names, config.bind);
+        let server = first_start::server_identity(&data, &authority, &names)?;
         first_start::operator_access(&data, &registry, url)?;
-        let first_start = administrator.map(|(admin_email, admin_password)| FirstStart {
-            admin_email,
-            admin_password,
-            root_passphrase,
-        });
-        Ok(Self { authority, registry, telemetry, appender, server, first_start })
+        let encrypted = data.authority().join("root.key.pem").exists();
+        let made_up = encrypted && matches!(config.root_key, RootKey::Encrypted { passphrase: None });
+        let first_start = secrets.first_start(made_up);
+        Ok(Self { data, host_names, authority, registry, telemetry, appender, server, first_start })
     }
 }
 
@@ -273,12 +306,10 @@ fn endpoints(host_names: &[String], addresses: Addresses) -> Endpoints {
     }
 }
 
-/// The address for operator commands on this machine.
-fn local_url(host_names: &[String], port: u16) -> String {
-    let local = ["localhost", "127.0.0.1", "::1"];
-    let host = local.into_iter().find(|local| host_names.iter().any(|name| name == local));
-    let host = host.or_else(|| host_names.first().map(String::as_str)).unwrap_or("localhost");
-    format!("https://{}:{port}", in_url(host))
+/// The address for operator commands on this machine: the certificate names it whatever else it names.
+fn local_url(bind: IpAddr, port: u16) -> String {
+    let host = if bind.is_unspecified() { "localhost".to_owned() } else { bind.to_string() };
+    format!("https://{}:{port}", in_url(&host))
 }
 
 fn in_url(host: &str) -> String {

@@ -35,7 +35,7 @@ pub struct Config {
     /// Address all listeners are bound to.
     pub bind: IpAddr,
     /// Names and addresses by which clients reach this platform: they go into the server's certificate, and the
-    /// first one into credential bundles.
+    /// first one into credential bundles. Empty: those of the last start, or else this machine's own.
     pub host_names: Vec<String>,
     /// MQTT with a client certificate, or with a password. 0 takes any free port.
     pub mqtt_port: u16,
@@ -65,7 +65,7 @@ impl Config {
         Self {
             data_dir,
             bind: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-            host_names: default_host_names(),
+            host_names: Vec::new(),
             mqtt_port: MQTT_PORT,
             mqtt_tls_port: MQTT_TLS_PORT,
             https_port: HTTPS_PORT,
@@ -82,9 +82,6 @@ impl Config {
     /// Everything that is wrong with it, in words for the operator.
     pub fn mistakes(&self) -> Vec<String> {
         let mut mistakes = Vec::new();
-        if self.host_names.is_empty() {
-            mistakes.push("no host name: clients could not verify the server's certificate".into());
-        }
         for name in &self.host_names {
             if rustls::pki_types::ServerName::try_from(name.as_str()).is_err() {
                 mistakes.push(format!("'{name}' is neither a DNS name nor an IP address"));
@@ -112,20 +109,6 @@ impl Config {
         }
         mistakes
     }
-}
-
-/// This machine's name, `localhost` and the loopback addresses. The name comes first when this machine itself can
-/// resolve it: it is what credential bundles tell clients.
-fn default_host_names() -> Vec<String> {
-    let own = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let own = own.trim();
-    let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
-    if !own.is_empty() && own != "localhost" && rustls::pki_types::DnsName::try_from(own).is_ok() {
-        let hosts = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
-        let known = hosts.lines().any(|line| line.split_whitespace().skip(1).any(|name| name == own));
-        names.insert(if known { 0 } else { names.len() }, own.to_owned());
-    }
-    names
 }
 
 #[cfg(test)]

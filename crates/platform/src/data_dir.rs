@@ -6,7 +6,9 @@
 //! ├── registry.db             devices, credentials (hashes), certificates, users, audit
 //! ├── telemetry.db            what devices sent
 //! ├── server.pem  server.key  the server's certificate and key (600)
-//! └── operator.json           address and token for operator commands on this machine (600)
+//! ├── operator.json           address and token for operator commands on this machine (600)
+//! ├── host-names              the names the server's certificate was last asked to carry
+//! └── first-start.json        first passwords, until they were shown once (600)
 //! ```
 
 use std::fs;
@@ -71,6 +73,16 @@ impl DataDir {
     /// The server's private key.
     pub fn server_key(&self) -> PathBuf {
         self.0.join("server.key")
+    }
+
+    /// Names by which clients reach this platform, one a line, the first as bundles carry it.
+    pub fn host_names(&self) -> PathBuf {
+        self.0.join("host-names")
+    }
+
+    /// What a first start made up and nobody has seen yet.
+    pub fn unannounced(&self) -> PathBuf {
+        self.0.join("first-start.json")
     }
 
     /// Address and token for operator commands.

@@ -81,7 +81,11 @@ impl BuildError {
             Self::Bind { .. } => "choose an address of this machine with --bind".into(),
             Self::Store(error) => error.hint().unwrap_or("see the cause above").into(),
             Self::OpenAuthority(_) => "restore the ca directory from a backup".into(),
-            Self::CreateAuthority(_) | Self::Issue(_) | Self::Tls(_) => "check the host names given with --host".into(),
+            Self::CreateAuthority(tesaiot_pki::CreateError::OfflineKeyExists { .. }) => {
+                "name a file that does not exist yet with --root-key-offline".into()
+            }
+            Self::CreateAuthority(_) => "see the cause above, then start again".into(),
+            Self::Issue(_) | Self::Tls(_) => "check the host names given with --host".into(),
             Self::Thread(_) | Self::Random | Self::Interrupted => "try again; if it stays, report it".into(),
         }
     }

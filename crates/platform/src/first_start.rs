@@ -4,10 +4,12 @@
 
 use std::fs;
 use std::io;
+use std::net::IpAddr;
 use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
 use ring::rand::{SecureRandom, SystemRandom};
+use serde::{Deserialize, Serialize};
 use tesaiot_contract::Secret;
 use tesaiot_pki::{Authority, CreateOptions, Validity};
 use tesaiot_store::registry::{Registry, Role};
@@ -18,52 +20,160 @@ use crate::config::{Config, RootKey};
 use crate::data_dir::{DataDir, OperatorAccess, replace};
 use crate::error::BuildError;
 
+/// How this machine calls itself.
+const LOOPBACK_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 /// The one administrator of a new platform.
 const ADMIN_EMAIL: &str = "admin@localhost";
 /// A server certificate with less than this left is replaced at the start.
 const RENEW_BEFORE: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// What a first start made, shown once.
+/// What a first start made, shown once. Until [`announced`] it is kept in a file of mode 600, so that a start that was
+/// interrupted, or could not print, shows the same secrets the next time.
 #[derive(Debug)]
 pub struct FirstStart {
     /// The administrator's login.
     pub admin_email: String,
-    /// The administrator's password. It is kept nowhere but as a hash.
+    /// The administrator's password. Once announced it is kept nowhere but as a hash.
     pub admin_password: Secret,
-    /// The passphrase of the root's private key, when it was made up. It is kept nowhere.
+    /// The passphrase of the root's private key, when it was made up. Once announced it is kept nowhere.
     pub root_passphrase: Option<Secret>,
 }
 
-/// Opens the authority, or creates it. Returns the passphrase that was made up, if one was.
-pub(crate) fn authority(data: &DataDir, config: &Config) -> Result<(Authority, Option<Secret>), BuildError> {
-    let directory = data.authority();
-    let exists = directory.read_dir().is_ok_and(|mut entries| entries.next().is_some());
-    if exists {
-        return Ok((Authority::open(&directory)?, None));
-    }
-    let (root_key, made_up) = match &config.root_key {
-        RootKey::Offline(path) => (tesaiot_pki::RootKey::KeepOffline(path.clone()), None),
-        RootKey::Encrypted { passphrase: Some(passphrase) } => {
-            (tesaiot_pki::RootKey::Encrypted(Zeroizing::new(passphrase.expose().to_owned())), None)
+/// `first-start.json`.
+#[derive(Serialize, Deserialize)]
+struct Unannounced {
+    admin_password: Zeroizing<String>,
+    root_passphrase: Zeroizing<String>,
+}
+
+/// Secrets for what does not exist yet, and whether anything did not.
+pub(crate) struct Secrets {
+    admin_password: Secret,
+    root_passphrase: Secret,
+    /// Whether `first-start.json` is there.
+    pending: bool,
+}
+
+/// Makes up secrets and puts them on disk before anything is created with them; or reads those that nobody has seen.
+pub(crate) fn secrets(data: &DataDir) -> Result<Secrets, BuildError> {
+    let path = data.unannounced();
+    let failed = |source| BuildError::Write { path: path.clone(), source };
+    let before = match fs::read(&path).map(Zeroizing::new) {
+        Ok(text) => serde_json::from_slice::<Unannounced>(&text).ok(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(failed(error)),
+    };
+    let new = !authority_exists(data) || !data.registry().exists();
+    let unannounced = match before {
+        Some(unannounced) => unannounced,
+        None if new => {
+            let unannounced = Unannounced { admin_password: random_word()?, root_passphrase: random_word()? };
+            let text = serde_json::to_vec(&unannounced).map(Zeroizing::new).map_err(|error| failed(error.into()))?;
+            replace(&path, &text, 0o600).map_err(failed)?;
+            unannounced
         }
+        None => Unannounced { admin_password: random_word()?, root_passphrase: random_word()? },
+    };
+    Ok(Secrets {
+        admin_password: Secret::new(unannounced.admin_password.as_str()),
+        root_passphrase: Secret::new(unannounced.root_passphrase.as_str()),
+        pending: path.exists(),
+    })
+}
+
+impl Secrets {
+    /// What there is to show, when everything exists. `made_up`: whether the root key is behind the made-up passphrase.
+    pub(crate) fn first_start(self, made_up: bool) -> Option<FirstStart> {
+        self.pending.then(|| FirstStart {
+            admin_email: ADMIN_EMAIL.into(),
+            admin_password: self.admin_password,
+            root_passphrase: made_up.then_some(self.root_passphrase),
+        })
+    }
+}
+
+/// The first secrets were shown: they are forgotten.
+pub(crate) fn announced(data: &DataDir) -> io::Result<()> {
+    match fs::remove_file(data.unannounced()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+fn authority_exists(data: &DataDir) -> bool {
+    data.authority().read_dir().is_ok_and(|mut entries| entries.next().is_some())
+}
+
+/// Opens the authority, or creates it.
+pub(crate) fn authority(data: &DataDir, config: &Config, secrets: &Secrets) -> Result<Authority, BuildError> {
+    let directory = data.authority();
+    if authority_exists(data) {
+        return Ok(Authority::open(&directory)?);
+    }
+    let passphrase = |secret: &Secret| Zeroizing::new(secret.expose().to_owned());
+    let root_key = match &config.root_key {
+        RootKey::Offline(path) => tesaiot_pki::RootKey::KeepOffline(path.clone()),
+        RootKey::Encrypted { passphrase: Some(chosen) } => tesaiot_pki::RootKey::Encrypted(passphrase(chosen)),
         RootKey::Encrypted { passphrase: None } => {
-            let passphrase = random_word()?;
-            let key = tesaiot_pki::RootKey::EncryptedAtRandom(Zeroizing::new(passphrase.expose().to_owned()));
-            (key, Some(passphrase))
+            tesaiot_pki::RootKey::EncryptedAtRandom(passphrase(&secrets.root_passphrase))
         }
     };
     let options = CreateOptions { organization: config.organization.clone(), root_key, now: Timestamp::now() };
-    Ok((Authority::create(&directory, options)?, made_up))
+    Ok(Authority::create(&directory, options)?)
 }
 
-/// Creates the administrator of a registry that has no users. Returns the password.
-pub(crate) fn administrator(registry: &Registry) -> Result<Option<(String, Secret)>, BuildError> {
-    if !registry.list_users()?.is_empty() {
-        return Ok(None);
+/// Creates the administrator of a registry that has no users.
+pub(crate) fn administrator(registry: &Registry, secrets: &Secrets) -> Result<(), BuildError> {
+    if registry.list_users()?.is_empty() {
+        registry.create_user(ADMIN_EMAIL, "Administrator", Role::Admin, &secrets.admin_password, Timestamp::now())?;
     }
-    let password = random_word()?;
-    registry.create_user(ADMIN_EMAIL, "Administrator", Role::Admin, &password, Timestamp::now())?;
-    Ok(Some((ADMIN_EMAIL.into(), password)))
+    Ok(())
+}
+
+/// The names clients reach this platform by: those that were configured, or else those of the last start, or else this
+/// machine's. They are remembered: a restart that says nothing must not take the field's names out of the certificate.
+pub(crate) fn host_names(data: &DataDir, configured: &[String]) -> Result<Vec<String>, BuildError> {
+    let path = data.host_names();
+    let remembered = fs::read_to_string(&path).unwrap_or_default();
+    let remembered: Vec<String> = remembered.lines().map(str::to_owned).collect();
+    if configured.is_empty() {
+        return Ok(if remembered.is_empty() { default_host_names() } else { remembered });
+    }
+    if remembered != configured {
+        let lost: Vec<_> = remembered.iter().filter(|name| !configured.contains(name)).cloned().collect();
+        if !lost.is_empty() {
+            let lost = lost.join(", ");
+            tracing::warn!("the server's certificate no longer names {lost}: devices that use it will refuse it");
+        }
+        replace(&path, configured.join("\n").as_bytes(), 0o644).map_err(|source| BuildError::Write { path, source })?;
+    }
+    Ok(configured.to_vec())
+}
+
+/// The names of the server's certificate: what clients use, and what operator commands on this machine use.
+pub(crate) fn certificate_names(host_names: &[String], bind: IpAddr) -> Vec<String> {
+    let mut names = host_names.to_vec();
+    let bind = (!bind.is_unspecified()).then(|| bind.to_string());
+    for name in LOOPBACK_NAMES.map(str::to_owned).into_iter().chain(bind) {
+        if !names.iter().any(|known| as_issued(known) == name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// This machine's name, `localhost` and the loopback addresses. The name comes first when this machine itself can
+/// resolve it: it is what credential bundles tell clients.
+fn default_host_names() -> Vec<String> {
+    let own = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let own = own.trim();
+    let mut names: Vec<String> = LOOPBACK_NAMES.map(str::to_owned).to_vec();
+    if !own.is_empty() && own != "localhost" && rustls::pki_types::DnsName::try_from(own).is_ok() {
+        let hosts = fs::read_to_string("/etc/hosts").unwrap_or_default();
+        let known = hosts.lines().any(|line| line.split_whitespace().skip(1).any(|name| name == own));
+        names.insert(if known { 0 } else { names.len() }, own.to_owned());
+    }
+    names
 }
 
 /// The server's certificate: the one on disk while it is good and has all the names, otherwise a new one.
@@ -137,16 +247,16 @@ pub(crate) fn operator_access(data: &DataDir, registry: &Registry, url: String) 
 }
 
 /// 100 random bits as five groups of four letters and digits that cannot be mistaken for one another.
-fn random_word() -> Result<Secret, BuildError> {
+fn random_word() -> Result<Zeroizing<String>, BuildError> {
     const ALPHABET: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz023456789";
     let mut random = Zeroizing::new([0u8; 20]);
     SystemRandom::new().fill(&mut random[..]).map_err(|_| BuildError::Random)?;
-    let mut word = String::with_capacity(24);
+    let mut word = Zeroizing::new(String::with_capacity(24));
     for (index, byte) in random.iter().enumerate() {
         if index > 0 && index % 4 == 0 {
             word.push('-');
         }
         word.push(char::from(ALPHABET[usize::from(byte % 32)]));
     }
-    Ok(Secret::new(word))
+    Ok(word)
 }

@@ -29,6 +29,14 @@ pub enum ProvisioningError {
     /// There is no such device.
     #[error("there is no device '{0}'")]
     NoSuchDevice(DeviceId),
+    /// A key was asked for, and the device logs in with a certificate.
+    #[error(
+        "device '{0}' logs in with a certificate and has no API key; issue a new bundle to replace the certificate"
+    )]
+    HasNoKey(DeviceId),
+    /// A certificate was asked for, and the device has none that is good.
+    #[error("device '{0}' has no certificate to revoke; disable it, or replace its key")]
+    HasNoCertificate(DeviceId),
     /// The system gave no random numbers.
     #[error("the system gave no random numbers")]
     Random,
@@ -74,14 +82,11 @@ impl Provisioning {
             match device.auth_mode {
                 AuthMode::Mtls => bundle.certificate = Some(this.issue_certificate(&id)?),
                 AuthMode::ServerTls => {
-                    let (key, password) = (api_key(&id)?, api_key(&id)?);
-                    let now = Timestamp::now();
-                    this.registry.rotate_secret(&id, CredentialKind::ApiKey, &key, now)?;
-                    this.registry.rotate_secret(&id, CredentialKind::MqttPassword, &password, now)?;
-                    this.close(&id);
-                    bundle.api_key = Some(key);
+                    // One secret under both names: a second one would survive the rotation of the first.
+                    let key = this.replace_api_key(&id)?;
                     bundle.mqtt_username = Some(id.to_string());
-                    bundle.mqtt_password = Some(password);
+                    bundle.mqtt_password = Some(key.clone());
+                    bundle.api_key = Some(key);
                 }
             }
             Ok(bundle)
@@ -103,15 +108,28 @@ impl Provisioning {
         Ok(ClientCertificate { chain_pem: issued.chain_pem, key_pem: Some(Secret::new(issued.key_pem.as_str())) })
     }
 
-    /// Replaces the API key of a device; the old one stops working now.
+    /// Replaces every secret of a device by a fresh API key.
+    fn replace_api_key(&self, id: &DeviceId) -> Result<Secret, ProvisioningError> {
+        let (key, now) = (api_key(id)?, Timestamp::now());
+        self.registry.rotate_secret(id, CredentialKind::ApiKey, &key, now)?;
+        for credential in self.registry.credentials(id)? {
+            if credential.kind == CredentialKind::MqttPassword && credential.revoked_at.is_none() {
+                self.registry.revoke_secret(credential.id, now)?;
+            }
+        }
+        self.close(id);
+        Ok(key)
+    }
+
+    /// Replaces the API key of a device; every secret it had before stops working now.
     pub(crate) async fn rotate_api_key(&self, device: &DeviceId) -> Result<Secret, ProvisioningError> {
         let id = device.clone();
         self.blocking(move |this| {
-            this.registry.device(&id)?.ok_or_else(|| ProvisioningError::NoSuchDevice(id.clone()))?;
-            let key = api_key(&id)?;
-            this.registry.rotate_secret(&id, CredentialKind::ApiKey, &key, Timestamp::now())?;
-            this.close(&id);
-            Ok(key)
+            let device = this.registry.device(&id)?.ok_or_else(|| ProvisioningError::NoSuchDevice(id.clone()))?;
+            match device.auth_mode {
+                AuthMode::ServerTls => this.replace_api_key(&id),
+                AuthMode::Mtls => Err(ProvisioningError::HasNoKey(id)),
+            }
         })
         .await
     }
@@ -141,7 +159,7 @@ impl Provisioning {
                 revoked += 1;
             }
             this.close(&id);
-            Ok(revoked)
+            if revoked == 0 { Err(ProvisioningError::HasNoCertificate(id)) } else { Ok(revoked) }
         })
         .await
     }

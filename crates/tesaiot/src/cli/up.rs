@@ -24,7 +24,7 @@ pub(crate) struct UpArgs {
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// A name or address by which devices reach this platform, for the server's certificate; the first one goes into
-    /// bundles; give it once for each [default: this host, localhost, 127.0.0.1, ::1]
+    /// bundles; give it once for each; remembered [default: this host; localhost, 127.0.0.1 and ::1 always work]
     #[arg(long = "host", value_name = "NAME")]
     hosts: Vec<String>,
     /// The address to listen on [default: ::, which is every address]
@@ -74,16 +74,16 @@ impl UpArgs {
         logging::start(LevelFilter::INFO);
         let json = self.json;
         let config = self.config()?;
-        let (data_dir, host) = (config.data_dir.clone(), config.host_names.first().cloned().unwrap_or_default());
+        let data_dir = config.data_dir.clone();
         tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
             let mut signals = StopSignals::catch()?;
             let app = tokio::select! {
                 app = App::build(config) => app?,
                 () = signals.next() => return Ok(exit::code(exit::OK)),
             };
-            let started =
-                Started { addresses: app.addresses(), first: app.first_start(), host: &host, data_dir: &data_dir };
-            started.announce(json)?;
+            let (addresses, first, host) = (app.addresses(), app.first_start(), app.host());
+            Started { addresses, first, host, data_dir: &data_dir }.announce(json)?;
+            app.announced()?;
             let mut impatience = StopSignals::catch()?;
             tokio::select! {
                 ended = app.run(async { signals.next().await }) => Ok(ended.map(|()| exit::code(exit::OK))?),
@@ -100,9 +100,7 @@ impl UpArgs {
         let mut config = Config::new(
             data_dir.ok_or_else(|| anyhow!("this user has no data directory: choose one with --data-dir"))?,
         );
-        if !self.hosts.is_empty() {
-            config.host_names = self.hosts;
-        }
+        config.host_names = self.hosts;
         config.bind = self.bind.unwrap_or(config.bind);
         config.mqtt_port = self.mqtt_port;
         config.mqtt_tls_port = self.mqtt_tls_port;

@@ -83,9 +83,11 @@ fn build_code(error: &tesaiot_platform::BuildError) -> u8 {
     match error {
         BuildError::Config(_) => exit::USAGE,
         BuildError::Bind { .. } => exit::NETWORK,
-        BuildError::DataDir { .. } | BuildError::Write { .. } | BuildError::Store(_) | BuildError::OpenAuthority(_) => {
-            exit::FILE
-        }
+        BuildError::DataDir { .. }
+        | BuildError::Write { .. }
+        | BuildError::Store(_)
+        | BuildError::OpenAuthority(_)
+        | BuildError::CreateAuthority(_) => exit::FILE,
         _ => exit::FAILURE,
     }
 }

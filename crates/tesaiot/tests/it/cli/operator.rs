@@ -83,19 +83,24 @@ fn a_key_from_issue_to_rotation() {
     let platform = Up::start(home);
     let added = json(home, "device add pi-1 --auth server-tls --out pi-1 --json");
     assert_eq!((&added["device"]["auth_mode"], &added["bundle_dir"]), (&"server-tls".into(), &"pi-1".into()));
-    // The API key logs in by itself: the MQTT password is another one.
-    std::fs::remove_file(home.join("pi-1/mqtt_password.txt")).expect("a password");
     ok(home, "publish --certs-dir pi-1");
 
     let key = ok(home, "device rotate-key pi-1").stdout;
     assert!(key.starts_with("tesa_dak_pi1_"), "{key}");
+    // Nothing of the bundle from before lets anybody in: neither key nor MQTT password.
     refused(home, "publish --certs-dir pi-1", 6, "Bad username or password");
-    std::fs::write(home.join("pi-1/api_key.txt"), &key).expect("a file");
-    let dotenv = std::fs::read_to_string(home.join("pi-1/.env")).expect("a file");
-    let dotenv: String =
-        dotenv.lines().filter(|line| !line.contains("API_KEY")).map(|line| format!("{line}\n")).collect();
-    std::fs::write(home.join("pi-1/.env"), dotenv).expect("a file");
+    let old_key = home.join("pi-1/api_key.txt");
+    std::fs::rename(&old_key, home.join("old")).expect("a file");
+    refused(home, "publish --certs-dir pi-1", 6, "Bad username or password");
+    std::fs::write(old_key, &key).expect("a file");
     ok(home, "publish --certs-dir pi-1");
+
+    // There is no certificate to take back, and that is said.
+    refused(home, "device revoke pi-1", 7, "has no certificate to revoke");
+    ok(home, "publish --certs-dir pi-1");
+    // A device with a certificate does not get a second way in.
+    ok(home, "device add pump-1 --auth mtls");
+    refused(home, "device rotate-key pump-1", 7, "logs in with a certificate");
     assert_eq!(platform.stop("TERM").code, Some(0));
 }
 

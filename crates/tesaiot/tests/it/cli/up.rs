@@ -126,3 +126,57 @@ fn a_port_in_use_and_a_bad_name_are_said() {
     assert_eq!(outcome.code, Some(2), "{outcome:#?}");
     assert!(outcome.stderr.contains("'not a name'"), "{outcome:#?}");
 }
+
+#[test]
+fn a_first_start_that_failed_or_could_not_be_heard_shows_its_passwords_again() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let free = ["--bind", "127.0.0.1", "--mqtt-port", "0", "--mqtt-tls-port", "0", "--https-port", "0"];
+    std::fs::write(home.path().join("root.key"), "mine").expect("a file");
+    let offline = [&["up", "--root-key-offline", "root.key"][..], &free[..]].concat();
+    let failed = Running::start(&mut tesaiot(home.path(), &offline)).wait(PATIENCE);
+    assert_eq!(failed.code, Some(3), "{}", failed.stderr);
+    assert!(failed.stderr.contains("exists already") && failed.stderr.contains("--root-key-offline"), "{failed:#?}");
+
+    let full = std::fs::File::options().write(true).open("/dev/full").expect("/dev/full");
+    let mut unheard = tesaiot(home.path(), &[&["up"][..], &free[..]].concat());
+    let unheard = unheard.stdout(full).stderr(std::process::Stdio::null()).status().expect("a status");
+    assert!(!unheard.success(), "what cannot be printed is not served");
+
+    let heard = Up::start(home.path());
+    let password = heard.said["first_start"]["admin_password"].as_str().expect("a password").to_owned();
+    let email = heard.said["first_start"]["admin_email"].as_str().expect("an address");
+    let ca = home.path().join("data/tesaiot/ca/ca-chain.pem");
+    let ca = if ca.exists() { ca } else { home.path().join(".local/share/tesaiot/ca/ca-chain.pem") };
+    let login = serde_json::json!({"email": email, "password": password}).to_string();
+    let url = format!("https://127.0.0.1:{}/api/v1/auth/login", heard.ports()[2]);
+    let mut curl = std::process::Command::new("curl");
+    curl.args(["-sS", "--fail", "-H", "Content-Type: application/json", "-d", &login, "--cacert"]).arg(ca).arg(url);
+    let answer = curl.output().expect("curl");
+    assert!(answer.status.success(), "the password that is shown is the one that works: {answer:?}");
+    assert_eq!(heard.stop("TERM").code, Some(0));
+
+    let later = Up::start(home.path());
+    assert!(later.said["first_start"].is_null(), "shown once");
+    assert_eq!(later.stop("HUP").code, Some(0), "a terminal that closes ends it in good order");
+}
+
+#[test]
+fn the_names_of_the_platform_are_remembered_and_operators_need_none() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let free = ["--json", "--mqtt-port", "0", "--mqtt-tls-port", "0", "--https-port", "0"];
+    let start = |names: &[&str]| {
+        let running = Running::start(&mut tesaiot(home.path(), &[&["up"][..], &free[..], names].concat()));
+        let said = running.stdout.wait_for(1, PATIENCE, |line| serde_json::from_str::<Value>(line).ok());
+        let said = said.unwrap_or_else(|| panic!("it did not start: {}", running.stderr.text())).remove(0);
+        (running, said)
+    };
+    for names in [&["--host", "iot.example.org", "--host", "192.0.2.7"][..], &[]] {
+        let (running, said) = start(names);
+        assert_eq!(said["host"], "iot.example.org");
+        // The public name does not resolve here, and operator commands on this machine work all the same.
+        let list = Running::start(&mut tesaiot(home.path(), &["device", "list"])).wait(PATIENCE);
+        assert_eq!(list.code, Some(0), "{list:#?}");
+        running.signal("TERM");
+        assert_eq!(running.wait(PATIENCE).code, Some(0));
+    }
+}
