@@ -1,7 +1,7 @@
 //! Errors of the interface: RFC 9457 problem details, with the fields that older clients read.
 
 use axum::Json;
-use axum::extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection};
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -111,18 +111,6 @@ impl From<Rejected> for Problem {
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, error.code(), error.to_string())
             }
             Rejected::Payload(error) => Self::new(StatusCode::BAD_REQUEST, error.code(), error.to_string()),
-        }
-    }
-}
-
-impl From<BytesRejection> for Problem {
-    fn from(rejection: BytesRejection) -> Self {
-        match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => {
-                let detail = format!("a request body has at most {} bytes", super::MAX_BODY_BYTES);
-                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", detail)
-            }
-            _ => Self::invalid("the body could not be read"),
         }
     }
 }

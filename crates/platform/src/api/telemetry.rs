@@ -14,6 +14,7 @@ use tesaiot_store::StoreError;
 use tesaiot_store::telemetry::{Latest, Point, RangeQuery};
 
 use super::caller::Caller;
+use super::payload::Payload;
 use super::problem::{Path, Problem, Query};
 use super::{State, blocking};
 
@@ -23,12 +24,11 @@ const POINTS: (usize, usize) = (1000, 100_000);
 const DEAD_LETTERS: (usize, usize) = (100, 1000);
 
 type Answer = Result<(StatusCode, Json<Value>), Problem>;
-type Payload = Result<Bytes, axum::extract::rejection::BytesRejection>;
 
 /// `POST /telemetry`.
 pub(super) async fn post(Extract(state): Extract<State>, caller: Caller, payload: Payload) -> Answer {
     let device = caller.device(None)?;
-    store(&state, &device, payload?, &state.limits).await
+    store(&state, &device, payload.0, &state.limits).await
 }
 
 /// `POST /devices/{id}/telemetry`.
@@ -39,7 +39,7 @@ pub(super) async fn post_for_device(
     payload: Payload,
 ) -> Answer {
     let device = caller.device(Some(&id))?;
-    store(&state, &device, payload?, &state.limits).await
+    store(&state, &device, payload.0, &state.limits).await
 }
 
 async fn store(state: &State, device: &DeviceId, payload: Bytes, limits: &Limits) -> Answer {
@@ -68,7 +68,7 @@ struct Batch<'a> {
 /// `POST /telemetry/batch`: up to 1000 samples, stored together or not at all.
 pub(super) async fn post_batch(Extract(state): Extract<State>, caller: Caller, payload: Payload) -> Answer {
     let device = caller.device(None)?;
-    let payload = payload?;
+    let Payload(payload) = payload;
     let batch: Batch<'_> = serde_json::from_slice(&payload)
         .map_err(|error| Problem::invalid(format!("the body is not {{\"telemetry\": […]}}: {error}")))?;
     if !batch.telemetry.get().starts_with('[') {
