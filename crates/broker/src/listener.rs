@@ -59,6 +59,8 @@ async fn accept(
     // The semaphore is never closed.
     let permit = Arc::clone(handshakes).acquire_owned().await.ok();
     let (stream, address) = socket.accept().await?;
+    // On a socket for both versions of IP an IPv4 peer shows as ::ffff:192.0.2.7: it is called by its own name.
+    let address = SocketAddr::new(address.ip().to_canonical(), address.port());
     // Acknowledgements are small: without this each waits for the peer's delayed ACK, 40 ms.
     stream.set_nodelay(true)?;
     Ok((stream, address, permit))

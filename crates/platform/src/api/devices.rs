@@ -21,6 +21,9 @@ use super::{State, blocking};
 /// Devices on one page, unless asked otherwise, and at most.
 const PAGE: (usize, usize) = (100, 1000);
 
+/// Characters of a device's name for people.
+const MAX_NAME: usize = 200;
+
 #[derive(Deserialize)]
 pub(super) struct Page {
     after: Option<DeviceId>,
@@ -77,6 +80,9 @@ pub(super) async fn create(
     let Some(auth_mode) = AuthMode::parse(&word) else {
         return Err(Problem::invalid("auth_mode is 'mtls' or 'server-tls'"));
     };
+    if create.name.chars().count() > MAX_NAME || create.name.chars().any(char::is_control) {
+        return Err(Problem::invalid(format!("a name has at most {MAX_NAME} characters and no control characters")));
+    }
     let new = NewDevice { id: create.device_id, name: create.name, auth_mode };
     let device = state.provisioning.create(new).await?;
     state.incidents.operator(actor, "device.create", device.id.as_str(), "allowed");

@@ -44,7 +44,7 @@ enum Verb {
     /// Replace a device's API key and print the new one
     #[command(after_help = ROTATE_HELP)]
     RotateKey(One),
-    /// Remove a device and its credentials
+    /// Remove a device and its credentials; what it sent stays, and belongs to whoever gets its id next
     #[command(after_help = OPERATOR_CODES)]
     Remove(One),
 }

@@ -53,7 +53,9 @@ impl View {
     pub(crate) fn new(silent: bool) -> Self {
         let style = match silent {
             true => Style::Silent,
-            false if io::stdout().is_terminal() => Style::Table,
+            false if io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb") => {
+                Style::Table
+            }
             false => Style::Lines,
         };
         Self { style, rows: BTreeMap::new(), samples: 0, started: Instant::now(), drawn: 0, changed: true }

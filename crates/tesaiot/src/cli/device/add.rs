@@ -21,7 +21,7 @@ pub(crate) struct Add {
     /// How it proves who it is
     #[arg(long, value_enum, default_value_t)]
     auth: Auth,
-    /// A name for people [default: the id]
+    /// A name for people, at most 200 characters [default: none]
     #[arg(long)]
     name: Option<String>,
     /// The directory for the bundle; created when it is not there [default: ./ID]
