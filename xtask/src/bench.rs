@@ -15,13 +15,30 @@ struct Benchmark {
     measures: &'static str,
     /// The words after `cargo`.
     cargo: &'static [&'static str],
+    /// What makes it a benchmark rather than a test.
+    environment: &'static [(&'static str, &'static str)],
 }
 
-const BENCHMARKS: &[Benchmark] = &[Benchmark {
-    name: "spine",
-    measures: "start, memory, one sample, 20,000 samples: against mosquitto in the same run",
-    cargo: &["bench", "--package", "tesaiot", "--bench", "spine"],
-}];
+const BENCHMARKS: &[Benchmark] = &[
+    Benchmark {
+        name: "spine",
+        measures: "start, memory, one sample, 20,000 samples: against mosquitto in the same run",
+        cargo: &["bench", "--package", "tesaiot", "--bench", "spine"],
+        environment: &[],
+    },
+    Benchmark {
+        name: "kill9",
+        measures: "200 rounds of kill -9 under load: what was acknowledged, lost, stored twice",
+        cargo: &["test", "--package", "tesaiot", "--test", "it", "kill9", "--", "--nocapture"],
+        environment: &[("TESAIOT_KILL_ROUNDS", "200")],
+    },
+    Benchmark {
+        name: "whole-path",
+        measures: "messages per second and time to acknowledgement: TLS clients, broker, store in one process",
+        cargo: &["run", "--release", "--package", "tesaiot-platform", "--example", "whole_path"],
+        environment: &[],
+    },
+];
 
 /// Runs the benchmark named first in `arguments` (the rest goes to it), or all of them.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
@@ -39,7 +56,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         if !rest.is_empty() {
             command.arg("--").args(rest);
         }
-        step(benchmark.name, command.envs(environment.clone()))?;
+        step(benchmark.name, command.envs(environment.clone()).envs(benchmark.environment.iter().copied()))?;
     }
     Ok(())
 }
