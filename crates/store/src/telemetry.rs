@@ -8,10 +8,11 @@
 //!
 //! # The file
 //!
-//! One SQLite file with a write-ahead log; `user_version` is the format (1). Times are signed
+//! One SQLite file with a write-ahead log; `user_version` is the format, one for each step of `schema`. Times are signed
 //! nanoseconds since 1970-01-01 UTC. Every blob begins with a version byte and the CRC32C of the
 //! rest; the layouts stand at the top of the modules `tail`, `chunk` and `numbers`; a snapshot is
-//! written by `cursor` and `latest`.
+//! written by `cursor` and `latest`. The rows of `device`, `chunk`, `message` and `dead_letter` have a
+//! checksum of their own over what stands beside the blob (`checksum`).
 //!
 //! | Table | A row is |
 //! |---|---|
@@ -61,12 +62,18 @@
 //! Late samples make chunks that overlap in time. Readers merge: by time, and equal times by the
 //! order of arrival, which is (chunk number, row), then the head.
 
+mod aggregate;
 mod append;
+mod bucket;
 mod check;
+mod checksum;
 mod chunk;
 mod codec;
 mod cursor;
+mod downsample;
 mod entry;
+mod export;
+mod fleet;
 mod head;
 mod latest;
 mod maintain;
@@ -76,11 +83,13 @@ mod open;
 mod options;
 mod query;
 mod range;
+mod replay;
 mod schema;
 mod shared;
 mod tail;
 #[cfg(test)]
 mod testing;
+mod view;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -88,12 +97,17 @@ use std::sync::Arc;
 use tesaiot_contract::DeviceId;
 
 pub use append::Appender;
+pub use bucket::{Bucket, BucketQuery, Fill};
+pub use check::Progress;
+pub use downsample::{Algorithm, PlotPoint};
 pub use entry::{Appended, Entry, Outcome};
+pub use export::Export;
 pub use options::Options;
 pub use query::{
-    BootGaps, Corruption, Counts, DeadLetter, Latest, Maintained, MessageQuery, Point, RangeQuery, Report,
-    StoredMessage,
+    BootGaps, Corruption, Counts, DeadLetter, DeadLetterQuery, DeadLetterSummary, Latest, Maintained, MessageQuery,
+    Point, RangeQuery, Report, StoredMessage,
 };
+pub use replay::Replay;
 
 use crate::error::StoreError;
 
@@ -118,7 +132,7 @@ impl Telemetry {
     /// of the sample, and of equal times the last to arrive. At most 1024 metrics of what is
     /// sealed are remembered, those heard of last.
     pub fn latest(&self, device: &DeviceId) -> Vec<Latest> {
-        self.shared.device(device).map(|device| device.read().latest().into_answer()).unwrap_or_default()
+        self.shared.device(device).map(|device| device.read().newest(None)).unwrap_or_default()
     }
 
     /// What is missing of the sequence numbers of a device, for each of its last runs, the run

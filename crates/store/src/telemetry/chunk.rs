@@ -28,7 +28,7 @@
 mod read;
 mod write;
 
-pub(super) use read::Chunk;
+pub(super) use read::{Chunk, Series};
 pub(super) use write::{MAXIMUM_SPAN, Sealed, seal};
 
 use super::codec::{Malformed, Reader, Writer};

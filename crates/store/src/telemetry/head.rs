@@ -21,6 +21,8 @@ const WORD_BYTES: usize = 80;
 pub(super) struct Head {
     pub(super) rows: Rows,
     pub(super) columns: Vec<Column>,
+    /// Of each column the place of its newest value: of equal times, the last.
+    pub(super) newest: Vec<u32>,
     /// The columns of each metric name.
     by_name: HashMap<Arc<str>, Vec<u32>>,
     /// The tail position of the oldest row.
@@ -78,6 +80,7 @@ impl Head {
         Self {
             rows: Rows::default(),
             columns: Vec::new(),
+            newest: Vec::new(),
             by_name: HashMap::new(),
             oldest: 0,
             since: Instant::now(),
@@ -104,8 +107,13 @@ impl Head {
         let row = u32::try_from(self.len()).expect("a head is sealed long before four thousand million samples");
         self.bytes += self.rows.push(kind, received, sample);
         for (place, metric) in sample.metrics.iter().enumerate() {
-            let column = self.column(place, row, metric);
-            let column = &mut self.columns[column];
+            let index = self.column(place, row, metric);
+            let column = &mut self.columns[index];
+            let newest = &mut self.newest[index];
+            let newest_row = column.rows.get(*newest as usize).map(|row| self.rows.times[*row as usize]);
+            if newest_row.is_none_or(|time| self.rows.times[row as usize] >= time) {
+                *newest = u32::try_from(column.rows.len()).expect("a column has no more values than the head rows");
+            }
             column.rows.push(row);
             self.bytes += 4 + column.values.push(&metric.value);
             self.values += 1;
@@ -131,6 +139,7 @@ impl Head {
         let number = u32::try_from(column).expect("a head has no more columns than values");
         self.by_name.entry(Arc::clone(&name)).or_default().push(number);
         self.bytes += COLUMN_BYTES + name.len();
+        self.newest.push(0);
         self.columns.push(Column {
             name,
             unit: metric.unit.as_deref().map(Arc::from),

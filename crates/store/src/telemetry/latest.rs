@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tesaiot_contract::telemetry::Value;
 
 use super::codec::{Malformed, Reader, Writer};
-use super::head::{Column, Head, Rows};
+use super::head::{Column, Head};
 use super::query::Latest;
 use crate::time::from_nanoseconds;
 
@@ -33,19 +33,11 @@ struct Newest {
 impl LatestValues {
     /// Takes in what is newer in a head: of equal times, the last to arrive.
     pub(super) fn merge(&mut self, head: &Head) {
-        let mut newest_row: BTreeMap<&Arc<str>, (i64, u32)> = BTreeMap::new();
-        for column in &head.columns {
-            let Some((row, newest)) = newest_of(column, &head.rows) else {
-                continue;
-            };
-            // A metric of two types or units has two columns: the later row of them counts.
-            let best = newest_row.get(&column.name).copied();
-            let known = self.by_metric.get(&column.name);
-            if best.is_none_or(|best| (newest.time, row) >= best)
-                && known.is_none_or(|known| best.is_some() || newest.time >= known.time)
+        for candidate in newest_in(head, None) {
+            if self.by_metric.get(candidate.name).is_none_or(|known| candidate.time >= known.time)
+                && let Some(newest) = candidate.newest(head)
             {
-                newest_row.insert(&column.name, (newest.time, row));
-                self.by_metric.insert(Arc::clone(&column.name), newest);
+                self.by_metric.insert(Arc::clone(candidate.name), newest);
             }
         }
         while self.by_metric.len() > MAXIMUM_METRICS {
@@ -57,20 +49,26 @@ impl LatestValues {
         }
     }
 
-    /// The values in the order of their metric names.
-    pub(super) fn into_answer(self) -> Vec<Latest> {
-        self.by_metric
-            .into_iter()
-            .map(|(metric, newest)| Latest {
-                metric,
-                value: newest.value,
-                unit: newest.unit,
-                time: from_nanoseconds(newest.time),
-                device_time: newest.device_time,
-                received_at: from_nanoseconds(newest.received),
-                kind: newest.kind,
-            })
-            .collect()
+    /// The newest values, of one metric or of all, with what a head has newer taken in: in the
+    /// order of metric names. Nothing is copied but the answer.
+    pub(super) fn answer(&self, head: &Head, metric: Option<&str>) -> Vec<Latest> {
+        let mut candidates = newest_in(head, metric).into_iter().peekable();
+        let mut answer = Vec::with_capacity(if metric.is_some() { 1 } else { self.by_metric.len() });
+        let from_head = |candidate: &Candidate<'_>| Some(candidate.newest(head)?.shown(candidate.name));
+        let sealed: &mut dyn Iterator<Item = (&Arc<str>, &Newest)> = match metric {
+            Some(metric) => &mut self.by_metric.get_key_value(metric).into_iter(),
+            None => &mut self.by_metric.iter(),
+        };
+        for (name, known) in sealed {
+            while let Some(candidate) = candidates.next_if(|candidate| candidate.name < name) {
+                answer.extend(from_head(&candidate));
+            }
+            let newer = candidates.next_if(|candidate| candidate.name == name);
+            let newer = newer.filter(|candidate| candidate.time >= known.time);
+            answer.push(newer.and_then(|newer| from_head(&newer)).unwrap_or_else(|| known.clone().shown(name)));
+        }
+        answer.extend(candidates.filter_map(|candidate| from_head(&candidate)));
+        answer
     }
 
     pub(super) fn encode(&self, writer: &mut Writer) {
@@ -123,18 +121,60 @@ impl LatestValues {
     }
 }
 
-/// The row and the value of the column's latest time.
-fn newest_of(column: &Column, rows: &Rows) -> Option<(u32, Newest)> {
-    let (place, row) =
-        column.rows.iter().enumerate().max_by_key(|(place, row)| (rows.times.get(**row as usize), *place))?;
-    let index = *row as usize;
-    let newest = Newest {
-        time: *rows.times.get(index)?,
-        received: *rows.received.get(index)?,
-        device_time: *rows.device_time.get(index)?,
-        value: column.values.get(place)?,
-        unit: column.unit.clone(),
-        kind: rows.kind(index).cloned(),
-    };
-    Some((*row, newest))
+impl Newest {
+    fn shown(self, metric: &Arc<str>) -> Latest {
+        Latest {
+            metric: Arc::clone(metric),
+            value: self.value,
+            unit: self.unit,
+            time: from_nanoseconds(self.time),
+            device_time: self.device_time,
+            received_at: from_nanoseconds(self.received),
+            kind: self.kind,
+        }
+    }
+}
+
+/// Where the newest value of a metric stands in a head.
+struct Candidate<'a> {
+    name: &'a Arc<str>,
+    time: i64,
+    row: u32,
+    column: &'a Column,
+    place: usize,
+}
+
+impl Candidate<'_> {
+    fn newest(&self, head: &Head) -> Option<Newest> {
+        let row = self.row as usize;
+        Some(Newest {
+            time: self.time,
+            received: *head.rows.received.get(row)?,
+            device_time: *head.rows.device_time.get(row)?,
+            value: self.column.values.get(self.place)?,
+            unit: self.column.unit.clone(),
+            kind: head.rows.kind(row).cloned(),
+        })
+    }
+}
+
+/// The newest value of each metric of a head, or of one, in the order of names. A metric of two
+/// types or units has two columns: the later row of them counts.
+fn newest_in<'a>(head: &'a Head, metric: Option<&str>) -> Vec<Candidate<'a>> {
+    let columns = head.columns.iter().zip(&head.newest);
+    let mut candidates: Vec<Candidate<'_>> = columns
+        .filter(|(column, _)| metric.is_none_or(|metric| *column.name == *metric))
+        .filter_map(|(column, place)| {
+            let place = *place as usize;
+            let row = *column.rows.get(place)?;
+            let time = *head.rows.times.get(row as usize)?;
+            Some(Candidate { name: &column.name, time, row, column, place })
+        })
+        .collect();
+    // Stable, and the later of equal ones last: a name that stands twice in a sample means the second.
+    candidates.sort_by(|one, other| one.name.cmp(other.name).then((one.time, one.row).cmp(&(other.time, other.row))));
+    candidates.reverse();
+    candidates.dedup_by(|one, kept| one.name == kept.name);
+    candidates.reverse();
+    candidates
 }

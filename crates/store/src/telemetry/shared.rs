@@ -12,7 +12,7 @@ use super::cursor::Cursor;
 use super::head::Head;
 use super::latest::LatestValues;
 use super::options::Options;
-use super::query::Counts;
+use super::query::{Counts, Latest};
 use crate::file::DirectoryLock;
 use crate::pool::Pool;
 
@@ -68,6 +68,7 @@ pub(super) struct Totals {
     pub(super) open_bytes: AtomicU64,
     pub(super) corrupt_chunk_reads: AtomicU64,
     pub(super) corrupt_batches: AtomicU64,
+    pub(super) corrupt_message_reads: AtomicU64,
 }
 
 // Each total stands for itself: nothing is read that another one guards.
@@ -137,6 +138,7 @@ impl Shared {
             open_bytes: value(&totals.open_bytes),
             corrupt_chunk_reads: value(&totals.corrupt_chunk_reads),
             corrupt_batches: value(&totals.corrupt_batches),
+            corrupt_message_reads: value(&totals.corrupt_message_reads),
         }
     }
 }
@@ -166,7 +168,12 @@ impl State {
         add(&totals.open_bytes, (self.head.bytes - bytes_before) as u64);
     }
 
-    /// The newest values of the device, sealed or not.
+    /// The newest values of the device, sealed or not, of one metric or of all.
+    pub(super) fn newest(&self, metric: Option<&str>) -> Vec<Latest> {
+        self.latest.answer(&self.head, metric)
+    }
+
+    /// The newest values of the device, sealed or not, to be kept.
     pub(super) fn latest(&self) -> LatestValues {
         let mut latest = self.latest.clone();
         latest.merge(&self.head);

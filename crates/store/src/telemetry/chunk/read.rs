@@ -27,6 +27,14 @@ struct Header<'a> {
     statistics: Statistics,
 }
 
+/// A column that is not decoded.
+pub(in crate::telemetry) struct Series {
+    place: usize,
+    /// Its values, at least one.
+    pub(in crate::telemetry) count: usize,
+    pub(in crate::telemetry) statistics: Statistics,
+}
+
 impl<'a> Chunk<'a> {
     pub(in crate::telemetry) fn open(blob: &'a [u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::open(blob, VERSION)?;
@@ -60,10 +68,7 @@ impl<'a> Chunk<'a> {
 
     /// Times, receive times and kinds.
     pub(in crate::telemetry) fn rows(&self) -> Result<Rows, Malformed> {
-        let times: Vec<i64> = decode(self.section(TIMES)?, self.rows)?;
-        if !times.is_sorted() {
-            return Err(Malformed("the times of a chunk are not in order"));
-        }
+        let times = self.times()?;
         let mut received: Vec<i64> = decode(self.section(RECEIVED)?, self.rows)?;
         for (received, time) in received.iter_mut().zip(&times) {
             *received = received.wrapping_add(*time);
@@ -85,6 +90,35 @@ impl<'a> Chunk<'a> {
             .collect()
     }
 
+    /// The times of the rows, rising.
+    pub(in crate::telemetry) fn times(&self) -> Result<Vec<i64>, Malformed> {
+        let times: Vec<i64> = decode(self.section(TIMES)?, self.rows)?;
+        if !times.is_sorted() {
+            return Err(Malformed("the times of a chunk are not in order"));
+        }
+        Ok(times)
+    }
+
+    /// The columns of one metric, not decoded.
+    pub(in crate::telemetry) fn series(&self, metric: &str) -> impl Iterator<Item = Series> {
+        let columns = self.columns.iter().enumerate().filter(move |(_, header)| header.name == metric);
+        columns.map(|(place, header)| Series { place, count: header.count, statistics: header.statistics })
+    }
+
+    /// The rows that have a value of a column; none for all of them.
+    pub(in crate::telemetry) fn rows_of(&self, series: &Series) -> Result<Option<Vec<u32>>, Malformed> {
+        match self.section(FIXED_SECTIONS + 2 * series.place)? {
+            [] if series.count == self.rows => Ok(None),
+            _ => self.present(series.place, series.count).map(Some),
+        }
+    }
+
+    /// The values of a column, in the order of its rows.
+    pub(in crate::telemetry) fn values_of(&self, series: &Series) -> Result<Values, Malformed> {
+        let header = self.columns.get(series.place).ok_or(Malformed("a column is missing"))?;
+        values(self.section(FIXED_SECTIONS + 2 * series.place + 1)?, header)
+    }
+
     /// Decodes everything, and compares each column with its statistics.
     pub(in crate::telemetry) fn verify(&self) -> Result<(), Malformed> {
         self.rows()?;
@@ -99,20 +133,25 @@ impl<'a> Chunk<'a> {
     }
 
     fn column(&self, place: usize, header: &Header<'_>) -> Result<Column, Malformed> {
-        let section = FIXED_SECTIONS + 2 * place;
-        let present = self.bits_or_all(section)?;
-        let rows: Vec<u32> =
-            (0..).zip(&present).filter(|(_, present)| **present).map(|(row, _): (u32, _)| row).collect();
-        if rows.len() != header.count {
-            return Err(Malformed("a column has another number of values than its mask"));
-        }
-        let bytes = self.section(section + 1)?;
+        let rows = self.present(place, header.count)?;
+        let bytes = self.section(FIXED_SECTIONS + 2 * place + 1)?;
         Ok(Column {
             name: Arc::from(header.name),
             unit: header.unit.map(Arc::from),
             rows,
             values: values(bytes, header)?,
         })
+    }
+
+    /// The rows that have a value of the column at a place.
+    fn present(&self, place: usize, count: usize) -> Result<Vec<u32>, Malformed> {
+        let present = self.bits_or_all(FIXED_SECTIONS + 2 * place)?;
+        let rows: Vec<u32> =
+            (0..).zip(&present).filter(|(_, present)| **present).map(|(row, _): (u32, _)| row).collect();
+        if rows.len() != count {
+            return Err(Malformed("a column has another number of values than its mask"));
+        }
+        Ok(rows)
     }
 
     fn section(&self, section: usize) -> Result<&'a [u8], Malformed> {

@@ -1,0 +1,174 @@
+//! One consistent look at a device: what its head holds, and the chunks that complete it.
+//!
+//! Sealing commits chunks first and empties the head right after. A reader copies what it needs of
+//! the head, then begins a read transaction, and looks whether the database says that the device
+//! is sealed through the same position as the copy: then every point is in exactly one of the two,
+//! whatever is sealed, compacted or dropped meanwhile.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::Telemetry;
+use super::chunk::{Chunk, MAXIMUM_SPAN};
+use super::codec::Malformed;
+use super::shared::{Device, State, add};
+use crate::error::{During, StoreError};
+
+/// Looks before a reader stops waiting for the same position and takes the chunks it knows.
+const LOOKS: usize = 1000;
+
+/// A span of nanoseconds, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Span {
+    pub(super) from: i64,
+    pub(super) to: i64,
+}
+
+/// Something that holds points in a span of time: a chunk, or the head.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Source {
+    pub(super) span: Span,
+    /// The number of a chunk; the head has none and comes after all of them.
+    pub(super) chunk: Option<i64>,
+}
+
+/// The chunks of one device as of one moment.
+pub(super) struct View<'a> {
+    telemetry: &'a Telemetry,
+    connection: &'a Connection,
+    /// The device's row, when anything of it was ever sealed.
+    number: Option<i64>,
+    /// Chunks up to this number belong to the view.
+    visible: i64,
+}
+
+impl Span {
+    /// The span of two times, the second not included, unless it is empty.
+    pub(super) fn of(from: jiff::Timestamp, to: jiff::Timestamp) -> Option<Self> {
+        if from >= to {
+            return None;
+        }
+        let clamp =
+            |nanoseconds: i128| i64::try_from(nanoseconds).unwrap_or(if nanoseconds < 0 { i64::MIN } else { i64::MAX });
+        Some(Self { from: clamp(from.as_nanosecond()), to: clamp(to.as_nanosecond() - 1) })
+    }
+
+    pub(super) fn contains(self, time: i64) -> bool {
+        (self.from..=self.to).contains(&time)
+    }
+}
+
+impl Telemetry {
+    /// Copies something of the device's state, and reads the chunks that complete it.
+    pub(super) fn view<C, T>(
+        &self,
+        device: &Device,
+        copy: impl Fn(&State) -> C,
+        read: impl FnOnce(&View<'_>, C) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let failed = |source| StoreError::from_sqlite(self.shared.readers.path(), During::Read, source);
+        self.shared.readers.with(|connection| {
+            for look in 1.. {
+                let (copied, number, sealed_through, visible) = {
+                    let state = device.read();
+                    (copy(&state), state.number, state.sealed_through, state.visible_chunk)
+                };
+                let transaction = connection.unchecked_transaction().map_err(failed)?;
+                let sealed = sealed(connection, device.id.as_str()).map_err(failed)?;
+                let is_same = sealed.map_or(number.is_none(), |(_, through)| through == sealed_through);
+                if is_same || look == LOOKS {
+                    let (number, visible) = match sealed {
+                        Some((number, _)) if is_same => (Some(number), i64::MAX),
+                        _ => (number, visible),
+                    };
+                    let outcome = read(&View { telemetry: self, connection, number, visible }, copied);
+                    transaction.finish().map_err(failed)?;
+                    return outcome;
+                }
+                transaction.finish().map_err(failed)?;
+                // The head is emptied right after the commit that was just seen.
+                std::thread::yield_now();
+            }
+            unreachable!("the last look returns")
+        })
+    }
+}
+
+fn sealed(connection: &Connection, id: &str) -> rusqlite::Result<Option<(i64, i64)>> {
+    connection
+        .prepare_cached("SELECT number, sealed_through FROM device WHERE id = ?1")?
+        .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()
+}
+
+impl View<'_> {
+    /// Chunks that reach into a span, by their first times, at most `limit`.
+    pub(super) fn sources(&self, span: Span, limit: usize) -> Result<Vec<Source>, StoreError> {
+        let Some(number) = self.number else {
+            return Ok(Vec::new());
+        };
+        self.list(number, span, limit).map_err(|source| self.failed(source))
+    }
+
+    fn list(&self, device: i64, span: Span, limit: usize) -> rusqlite::Result<Vec<Source>> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT number, first_time, last_time FROM chunk INDEXED BY chunk_by_time
+             WHERE device = ?1 AND first_time BETWEEN ?2 AND ?3 AND last_time >= ?4 AND number <= ?5
+             ORDER BY first_time LIMIT ?6",
+        )?;
+        let earliest = span.from.saturating_sub(MAXIMUM_SPAN);
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows = statement.query_map(params![device, earliest, span.to, span.from, self.visible, limit], |row| {
+            Ok(Source { chunk: Some(row.get(0)?), span: Span { from: row.get(1)?, to: row.get(2)? } })
+        })?;
+        rows.collect()
+    }
+
+    /// Reads one chunk. A corrupt one is passed over, logged and counted.
+    pub(super) fn chunk(
+        &self,
+        number: i64,
+        read: impl FnOnce(&Chunk<'_>) -> Result<(), Malformed>,
+    ) -> Result<(), StoreError> {
+        let failed = |source| self.failed(source);
+        let mut statement =
+            self.connection.prepare_cached("SELECT blob FROM chunk WHERE number = ?1").map_err(failed)?;
+        let mut rows = statement.query([number]).map_err(failed)?;
+        let Some(row) = rows.next().map_err(failed)? else {
+            return Ok(());
+        };
+        let blob = row.get_ref(0).map_err(failed)?.as_blob().map_err(|error| failed(error.into()))?;
+        if let Err(malformed) = Chunk::open(blob).and_then(|chunk| read(&chunk)) {
+            add(&self.telemetry.shared.totals.corrupt_chunk_reads, 1);
+            tracing::error!(chunk = number, reason = %malformed, "a chunk is corrupt; its points are passed over");
+        }
+        Ok(())
+    }
+
+    fn failed(&self, source: rusqlite::Error) -> StoreError {
+        StoreError::from_sqlite(self.telemetry.shared.readers.path(), During::Read, source)
+    }
+
+    /// The next stretch of time, from `span.from` on, that few chunks reach into, and these chunks.
+    /// There are about `most` of them; where more overlap at one moment, all of those.
+    pub(super) fn stretch(&self, span: Span, most: usize) -> Result<(Span, Vec<Source>), StoreError> {
+        let mut sources = self.sources(span, most.saturating_add(1))?;
+        if sources.len() <= most {
+            return Ok((span, sources));
+        }
+        let cut = sources[most].span.from.saturating_sub(1);
+        if cut >= span.from {
+            sources.truncate(most);
+            sources.retain(|source| source.span.from <= cut);
+            return Ok((Span { from: span.from, to: cut.min(span.to) }, sources));
+        }
+        // Deep in overlapping chunks: all that reach over the first moment, up to where the next begins.
+        let mut sources = self.sources(Span { from: span.from, to: span.from }, usize::MAX)?;
+        let next = self.sources(Span { from: span.from, to: span.to }, sources.len() + 1)?;
+        let end = match next.get(sources.len()) {
+            Some(next) => next.span.from.saturating_sub(1),
+            None => span.to,
+        };
+        sources.sort_by_key(|source| source.span.from);
+        Ok((Span { from: span.from, to: end.clamp(span.from, span.to) }, sources))
+    }
+}
