@@ -8,6 +8,7 @@ use rusqlite::{Connection, Transaction, params};
 use tesaiot_contract::DeviceId;
 use tesaiot_contract::telemetry::MessageId;
 
+use super::checksum;
 use super::cursor::identifies;
 use super::entry::{Appended, Entry, Outcome};
 use super::shared::{Device, Shared, add};
@@ -66,6 +67,11 @@ impl Appender {
     /// [`StoreError::Full`] without space, [`StoreError::Commit`] for other failures. Nothing of
     /// the entries is stored then, and the same append may be tried again.
     pub fn append(&mut self, entries: &[Entry]) -> Result<Appended, StoreError> {
+        self.append_in_place_of(entries, &[])
+    }
+
+    /// The same, and in the same commit the dead letters of these numbers are removed.
+    pub(super) fn append_in_place_of(&mut self, entries: &[Entry], letters: &[i64]) -> Result<Appended, StoreError> {
         let outcomes = self.outcomes(entries);
         let new: Vec<&Entry> = entries
             .iter()
@@ -74,7 +80,7 @@ impl Appender {
             .map(|(entry, _)| entry)
             .collect();
         let duplicates = (outcomes.len() - new.len()) as u64;
-        let values = if new.is_empty() { 0 } else { self.commit(&new)? };
+        let values = if new.is_empty() && letters.is_empty() { 0 } else { self.commit(&new, letters)? };
         add(&self.shared.totals.duplicates, duplicates);
         Ok(Appended { outcomes, values })
     }
@@ -130,11 +136,11 @@ impl Appender {
     }
 
     /// Commits the entries, then takes them into memory. Returns the number of metric values.
-    fn commit(&mut self, entries: &[&Entry]) -> Result<u64, StoreError> {
+    fn commit(&mut self, entries: &[&Entry], letters: &[i64]) -> Result<u64, StoreError> {
         let samples: Vec<Incoming<'_>> = entries.iter().filter_map(|entry| incoming(entry)).collect();
         let position = self.position + 1;
         let batch = (!samples.is_empty()).then(|| tail::encode(&samples));
-        let written = write(&mut self.connection, position, batch.as_deref(), entries);
+        let written = write(&mut self.connection, position, batch.as_deref(), entries, letters);
         written.map_err(|source| StoreError::from_sqlite(self.shared.readers.path(), During::Commit, source))?;
         // From here on nothing fails: memory follows the disk.
         if let Some(batch) = &batch {
@@ -222,7 +228,13 @@ fn payload_bytes(entry: &Entry) -> u64 {
     }
 }
 
-fn write(connection: &mut Connection, position: i64, batch: Option<&[u8]>, entries: &[&Entry]) -> rusqlite::Result<()> {
+fn write(
+    connection: &mut Connection,
+    position: i64,
+    batch: Option<&[u8]>,
+    entries: &[&Entry],
+    letters: &[i64],
+) -> rusqlite::Result<()> {
     // Dropped without a commit, a transaction is rolled back.
     let transaction = connection.transaction()?;
     if let Some(batch) = batch {
@@ -233,6 +245,9 @@ fn write(connection: &mut Connection, position: i64, batch: Option<&[u8]>, entri
     for entry in entries {
         write_row(&transaction, entry)?;
     }
+    for letter in letters {
+        transaction.prepare_cached("DELETE FROM dead_letter WHERE number = ?1")?.execute([letter])?;
+    }
     transaction.commit()
 }
 
@@ -240,24 +255,23 @@ fn write_row(transaction: &Transaction<'_>, entry: &Entry) -> rusqlite::Result<(
     match entry {
         Entry::Sample { .. } => {}
         Entry::Message { device, topic, received_at, payload } => {
-            transaction
-                .prepare_cached("INSERT INTO message (device, topic, received_at, payload) VALUES (?1, ?2, ?3, ?4)")?
-                .execute(params![device.as_str(), topic, to_nanoseconds(*received_at), &payload[..]])?;
-        }
-        Entry::DeadLetter { device, topic, received_at, payload, code, reason } => {
+            let received = to_nanoseconds(*received_at);
+            let checksum = checksum::of_message(device.as_str(), topic, received, payload).finish();
             transaction
                 .prepare_cached(
-                    "INSERT INTO dead_letter (device, topic, received_at, payload, code, reason)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                    "INSERT INTO message (device, topic, received_at, payload, checksum) VALUES (?1, ?2, ?3, ?4, ?5)",
                 )?
-                .execute(params![
-                    device.as_ref().map(DeviceId::as_str),
-                    topic,
-                    to_nanoseconds(*received_at),
-                    &payload[..],
-                    code,
-                    reason
-                ])?;
+                .execute(params![device.as_str(), topic, received, &payload[..], checksum])?;
+        }
+        Entry::DeadLetter { device, topic, received_at, payload, code, reason } => {
+            let (device, received) = (device.as_ref().map(DeviceId::as_str), to_nanoseconds(*received_at));
+            let checksum = checksum::of_dead_letter(device, topic, received, payload, (code, reason)).finish();
+            transaction
+                .prepare_cached(
+                    "INSERT INTO dead_letter (device, topic, received_at, payload, code, reason, checksum)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                )?
+                .execute(params![device, topic, received, &payload[..], code, reason, checksum])?;
         }
     }
     Ok(())

@@ -59,6 +59,16 @@ pub enum Outcome {
     Duplicate,
 }
 
+impl Entry {
+    /// The metric values it added, given what became of it.
+    pub(super) fn values_if(&self, outcome: Outcome) -> u64 {
+        match (self, outcome) {
+            (Self::Sample { sample, .. }, Outcome::Stored) => sample.metrics.len() as u64,
+            _ => 0,
+        }
+    }
+}
+
 /// The result of one durable append.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Appended {

@@ -7,6 +7,7 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use tesaiot_contract::DeviceId;
 
 use super::append::Appender;
+use super::checksum;
 use super::chunk::{Sealed, seal};
 use super::head::Head;
 use super::latest::LatestValues;
@@ -312,20 +313,43 @@ fn insert_sealed(
 ) -> rusqlite::Result<()> {
     let device: i64 = transaction
         .prepare_cached(
-            "INSERT INTO device (id, sealed_through, snapshot) VALUES (?1, ?2, ?3)
-             ON CONFLICT (id) DO UPDATE
-             SET sealed_through = excluded.sealed_through, snapshot = excluded.snapshot
+            "INSERT INTO device (id, sealed_through, snapshot, checksum) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (id) DO UPDATE SET sealed_through = excluded.sealed_through,
+                 snapshot = excluded.snapshot, checksum = excluded.checksum
              RETURNING number",
         )?
-        .query_row(params![ready.device.id.as_str(), position, ready.snapshot], |row| row.get(0))?;
+        .query_row(
+            params![
+                ready.device.id.as_str(),
+                position,
+                ready.snapshot,
+                checksum::of_device(ready.device.id.as_str(), position, &ready.snapshot).finish()
+            ],
+            |row| row.get(0),
+        )?;
     let mut bytes = 0;
     for chunk in &ready.chunks {
         transaction
             .prepare_cached(
-                "INSERT INTO chunk (number, device, first_time, last_time, samples, blob)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                "INSERT INTO chunk (number, device, first_time, last_time, samples, blob, checksum)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             )?
-            .execute(params![*number, device, chunk.first_time, chunk.last_time, chunk.samples as i64, chunk.blob])?;
+            .execute(params![
+                *number,
+                device,
+                chunk.first_time,
+                chunk.last_time,
+                chunk.samples as i64,
+                chunk.blob,
+                checksum::of_chunk(
+                    *number,
+                    device,
+                    (chunk.first_time, chunk.last_time),
+                    chunk.samples as i64,
+                    &chunk.blob
+                )
+                .finish()
+            ])?;
         *number += 1;
         bytes += chunk.blob.len() as i64;
     }

@@ -10,7 +10,7 @@ use super::append::Appender;
 use super::head::Head;
 use super::options::Options;
 use super::shared::{Shared, State, add, decode_snapshot};
-use super::{Telemetry, schema, tail};
+use super::{Telemetry, checksum, schema, tail};
 use crate::error::{During, StoreError};
 use crate::file::{DirectoryLock, open_writer};
 use crate::pool::Pool;
@@ -84,12 +84,16 @@ fn load_totals(shared: &Shared, connection: &Connection) -> rusqlite::Result<()>
 }
 
 fn load_devices(shared: &Shared, connection: &Connection, last_chunk: i64) -> rusqlite::Result<()> {
-    let mut statement = connection.prepare("SELECT number, id, sealed_through, snapshot FROM device")?;
+    let mut statement = connection.prepare("SELECT number, id, sealed_through, snapshot, checksum FROM device")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let Ok(id) = DeviceId::new(row.get_ref(1)?.as_str()?) else {
             continue;
         };
+        let row_checksum = checksum::of_device(id.as_str(), row.get(2)?, row.get_ref(3)?.as_blob()?);
+        if !row_checksum.matches(row.get(4)?) {
+            tracing::error!(device = %id, "the row of a device is corrupt: its samples may be incomplete, or there twice");
+        }
         let (cursor, latest) = decode_snapshot(row.get_ref(3)?.as_blob()?).unwrap_or_else(|malformed| {
             // Without its cursor a device may store a redelivered sample again; it loses none.
             tracing::warn!(device = %id, reason = %malformed, "the snapshot of a device is corrupt; it starts anew");

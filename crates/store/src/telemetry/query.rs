@@ -75,8 +75,14 @@ pub struct MessageQuery {
     pub topic_prefix: Option<Box<str>>,
     /// Only messages older than the one with this number: the number of the last one of the page before.
     pub before: Option<u64>,
-    /// The most messages to answer with.
+    /// The most messages to answer with. A page also ends with the message that fills
+    /// [`MAXIMUM_PAGE_BYTES`](Self::MAXIMUM_PAGE_BYTES).
     pub limit: usize,
+}
+
+impl MessageQuery {
+    /// Payload bytes from which on a page ends, however many messages were asked for.
+    pub const MAXIMUM_PAGE_BYTES: usize = 8 << 20;
 }
 
 impl Default for MessageQuery {
@@ -103,7 +109,7 @@ pub struct StoredMessage {
 /// A message that could not be understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// Rises with every dead letter stored.
+    /// Rises with every dead letter stored, and is never used again.
     pub number: u64,
     /// The device that sent it, when it is known.
     pub device: Option<DeviceId>,
@@ -113,6 +119,44 @@ pub struct DeadLetter {
     pub received_at: Timestamp,
     /// The payload, byte for byte.
     pub payload: Bytes,
+    /// A stable word for the reason.
+    pub code: Box<str>,
+    /// The reason for a person.
+    pub reason: Box<str>,
+}
+
+/// Which dead letters to list, newest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetterQuery {
+    /// One device, or all.
+    pub device: Option<DeviceId>,
+    /// Only those with this word for the reason.
+    pub code: Option<Box<str>>,
+    /// Only those older than the one with this number: the number of the last one of the page before.
+    pub before: Option<u64>,
+    /// The most to answer with.
+    pub limit: usize,
+}
+
+impl Default for DeadLetterQuery {
+    fn default() -> Self {
+        Self { device: None, code: None, before: None, limit: 100 }
+    }
+}
+
+/// A dead letter without its payload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetterSummary {
+    /// Rises with every dead letter stored, and is never used again.
+    pub number: u64,
+    /// The device that sent it, when it is known.
+    pub device: Option<DeviceId>,
+    /// The full topic.
+    pub topic: Box<str>,
+    /// When the platform received it.
+    pub received_at: Timestamp,
+    /// Bytes of the payload.
+    pub payload_bytes: u64,
     /// A stable word for the reason.
     pub code: Box<str>,
     /// The reason for a person.
@@ -165,6 +209,8 @@ pub struct Counts {
     pub corrupt_chunk_reads: u64,
     /// Batches of the tail that were found corrupt at some open, and set aside.
     pub corrupt_batches: u64,
+    /// Reads of a message or dead letter that were skipped because it is corrupt, since the store was opened.
+    pub corrupt_message_reads: u64,
 }
 
 /// One damaged blob.
@@ -185,6 +231,10 @@ pub struct Report {
     pub batches: u64,
     /// Samples in the chunks that are sound.
     pub sealed_samples: u64,
+    /// Messages read.
+    pub messages: u64,
+    /// Dead letters read.
+    pub dead_letters: u64,
     /// What is damaged; at most the first thousand findings.
     pub corruptions: Vec<Corruption>,
 }

@@ -3,7 +3,8 @@
 use crate::file::Migrations;
 
 /// The steps, oldest first. A released step is never edited: a change is a new step.
-pub(super) const MIGRATIONS: Migrations = &["
+pub(super) const MIGRATIONS: Migrations = &[
+    "
     CREATE TABLE tail (
         position INTEGER NOT NULL PRIMARY KEY,
         batch    BLOB    NOT NULL
@@ -61,4 +62,26 @@ pub(super) const MIGRATIONS: Migrations = &["
         dead_letters_dropped INTEGER NOT NULL
     ) STRICT;
     INSERT INTO total VALUES (1, 0, 0, 0, 0, 0, 0);
-"];
+",
+    "
+    -- What stands beside the blobs has a checksum of its own; rows of format 1 have none.
+    ALTER TABLE device  ADD COLUMN checksum INTEGER;
+    ALTER TABLE chunk   ADD COLUMN checksum INTEGER;
+    ALTER TABLE message ADD COLUMN checksum INTEGER;
+
+    -- A dead letter can be replayed and is gone then: its number must not come back.
+    CREATE TABLE numbered_dead_letter (
+        number      INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+        device      TEXT,
+        topic       TEXT    NOT NULL,
+        received_at INTEGER NOT NULL,
+        payload     BLOB    NOT NULL,
+        code        TEXT    NOT NULL,
+        reason      TEXT    NOT NULL,
+        checksum    INTEGER
+    ) STRICT;
+    INSERT INTO numbered_dead_letter SELECT *, NULL FROM dead_letter;
+    DROP TABLE dead_letter;
+    ALTER TABLE numbered_dead_letter RENAME TO dead_letter;
+",
+];
