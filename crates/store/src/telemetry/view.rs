@@ -7,10 +7,10 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::Telemetry;
 use super::chunk::{Chunk, MAXIMUM_SPAN};
 use super::codec::Malformed;
 use super::shared::{Device, State, add};
+use super::{Telemetry, checksum};
 use crate::error::{During, StoreError};
 
 /// Looks before a reader stops waiting for the same position and takes the chunks it knows.
@@ -130,18 +130,31 @@ impl View<'_> {
         read: impl FnOnce(&Chunk<'_>) -> Result<(), Malformed>,
     ) -> Result<(), StoreError> {
         let failed = |source| self.failed(source);
-        let mut statement =
-            self.connection.prepare_cached("SELECT blob FROM chunk WHERE number = ?1").map_err(failed)?;
+        let mut statement = self
+            .connection
+            .prepare_cached(
+                "SELECT blob, device, first_time, last_time, samples, checksum FROM chunk WHERE number = ?1",
+            )
+            .map_err(failed)?;
         let mut rows = statement.query([number]).map_err(failed)?;
         let Some(row) = rows.next().map_err(failed)? else {
             return Ok(());
         };
         let blob = row.get_ref(0).map_err(failed)?.as_blob().map_err(|error| failed(error.into()))?;
-        if let Err(malformed) = Chunk::open(blob).and_then(|chunk| read(&chunk)) {
+        let own = self.is_own(number, row, blob).map_err(failed)?;
+        if let Err(malformed) = own.and_then(|()| Chunk::open(blob)).and_then(|chunk| read(&chunk)) {
             add(&self.telemetry.shared.totals.corrupt_chunk_reads, 1);
             tracing::error!(chunk = number, reason = %malformed, "a chunk is corrupt; its points are passed over");
         }
         Ok(())
+    }
+
+    /// Whether a row is what was written for this device: the index that led here has no checksum.
+    fn is_own(&self, number: i64, row: &rusqlite::Row<'_>, blob: &[u8]) -> rusqlite::Result<Result<(), Malformed>> {
+        let device: i64 = row.get(1)?;
+        let checksum = checksum::of_chunk(number, device, (row.get(2)?, row.get(3)?), row.get(4)?, blob);
+        let is_own = self.number == Some(device) && checksum.matches(row.get(5)?);
+        Ok(if is_own { Ok(()) } else { Err(Malformed("the row is not what was written for this device")) })
     }
 
     fn failed(&self, source: rusqlite::Error) -> StoreError {
