@@ -25,6 +25,14 @@ pub enum StoreError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// The file of a copy could not be made or written.
+    #[error("cannot write the copy {path}")]
+    CopyFile {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
     /// Another process holds the database open, or kept it locked for too long.
     #[error("the database {path} is in use by another process")]
     InUse {
@@ -39,6 +47,16 @@ pub enum StoreError {
         /// The format in the file.
         found: i64,
         /// The newest format this program reads.
+        supported: i64,
+    },
+    /// The file has the format of an older program, and was opened for reading only.
+    #[error("the database {path} has format {found}; this program reads format {supported}")]
+    Outdated {
+        /// The database file.
+        path: PathBuf,
+        /// The format in the file; 0 when it is not a store at all.
+        found: i64,
+        /// The format of this program.
         supported: i64,
     },
     /// The disk is full, or the file reached a limit of its size. Nothing of the failed
@@ -153,8 +171,12 @@ impl StoreError {
             Self::Open { .. } | Self::LockFile { .. } => {
                 "check that the data directory exists and that this user may write to it"
             }
+            Self::CopyFile { .. } => {
+                "choose a place that does not exist yet, where this user may write and there is space"
+            }
             Self::InUse { .. } => "another platform runs on this data directory: stop it, or choose another directory",
             Self::Version { .. } => "start the newer program that wrote this file",
+            Self::Outdated { .. } => "start the platform on it once: it brings the file up to date",
             Self::Full { .. } => {
                 "free some space on the disk; storing goes on by itself, devices keep their data until then"
             }

@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::error::{During, StoreError};
@@ -69,6 +70,16 @@ pub(crate) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
             Ok(connection)
         })
         .map_err(|source| StoreError::from_sqlite(path, During::Open, source))
+}
+
+/// Opens a connection that reads a database which another process may be using, and leaves its
+/// files as they are: the write-ahead log stays where it is even when nobody else has it open.
+pub(crate) fn open_outside(path: &Path) -> Result<Connection, StoreError> {
+    let connection = open_reader(path)?;
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+        .map_err(|source| StoreError::from_sqlite(path, During::Open, source))?;
+    Ok(connection)
 }
 
 fn open(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {

@@ -6,6 +6,7 @@
 //!
 //! Every call blocks on the disk. An asynchronous program calls from a thread that may block.
 
+mod copy;
 mod error;
 mod file;
 mod pool;
@@ -13,6 +14,7 @@ pub mod registry;
 pub mod telemetry;
 mod time;
 
+pub use copy::copy_database;
 pub use error::StoreError;
 pub use registry::Registry;
 pub use telemetry::{Appender, Telemetry};

@@ -75,6 +75,7 @@ mod entry;
 mod export;
 mod fleet;
 mod head;
+mod inspect;
 mod latest;
 mod maintain;
 mod messages;
@@ -89,6 +90,7 @@ mod shared;
 mod tail;
 #[cfg(test)]
 mod testing;
+mod vacuum;
 mod view;
 
 use std::path::Path;
@@ -102,6 +104,7 @@ pub use check::Progress;
 pub use downsample::{Algorithm, PlotPoint};
 pub use entry::{Appended, Entry, Outcome};
 pub use export::Export;
+pub use inspect::{Inspection, Statistics};
 pub use options::Options;
 pub use query::{
     BootGaps, Corruption, Counts, DeadLetter, DeadLetterQuery, DeadLetterSummary, Latest, Maintained, MessageQuery,

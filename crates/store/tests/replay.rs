@@ -82,12 +82,7 @@ fn a_replayed_letter_is_stored_once_and_gone_in_one_commit() {
     let answers = appender.replay(&replays).unwrap();
     let outcomes: Vec<Option<(Vec<Outcome>, u64)>> =
         answers.into_iter().map(|answer| answer.map(|appended| (appended.outcomes, appended.values))).collect();
-    let expected = [
-        Some((vec![Outcome::Stored], 1)),
-        Some((vec![Outcome::Duplicate, Outcome::Stored], 1)),
-        None,
-        None,
-    ];
+    let expected = [Some((vec![Outcome::Stored], 1)), Some((vec![Outcome::Duplicate, Outcome::Stored], 1)), None, None];
     assert_eq!(outcomes, expected);
     assert_eq!((stored(&telemetry, "pump"), telemetry.counts().dead_letters), (2, 1));
     // A number that was used is not used again, even behind a restart.
