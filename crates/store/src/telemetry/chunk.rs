@@ -1,7 +1,7 @@
 //! A chunk: up to some hundred sealed samples of one device, column by column, in one blob.
 //!
 //! ```text
-//! envelope    version 1, CRC32C of the rest
+//! envelope    version 2, CRC32C of the rest
 //! rows        how many samples, at least 1
 //! kinds       count, then each text
 //! columns     count, then for each:
@@ -16,7 +16,9 @@
 //!   1         receive times minus times (wrapping)
 //!   2         bits: the device gave the time. Empty: it always did
 //!   3         kinds: 0 for none, else the place in `kinds` plus one. Empty: none has one
-//!   4 + 2i    bits: the rows that have a value of column i. Empty: every row
+//!   4 + 2i    the rows that have a value of column i. Empty: every row. As long as a bit for each
+//!             row takes: bits. Shorter: the first row, then of each further one how many rows
+//!             without a value stand before it
 //!   5 + 2i    the values of column i that are there. Numbers and text indexes as in `numbers`;
 //!             bools as bits; texts: count, each different text, then the indexes
 //! ```
@@ -24,17 +26,26 @@
 //! Numbers without a remark are unsigned varints, other multi-byte numbers little-endian. A
 //! reader of one metric decodes the sections it needs. A metric with two types or units in the
 //! same chunk has two columns.
+//!
+//! Version 1 is the same without the short form of section 4 + 2i. It is still read.
+//!
+//! A chunk is bounded in rows times columns and in bytes (`cut`), so that what a reader must look
+//! at does not grow with what a device sent at once.
 
+mod cut;
 mod read;
 mod write;
 
+pub(super) use cut::MAXIMUM_SPAN;
 pub(super) use read::{Chunk, Series};
-pub(super) use write::{MAXIMUM_SPAN, Sealed, seal};
+pub(super) use write::{Sealed, seal};
 
 use super::codec::{Malformed, Reader, Writer};
 use super::head::Values;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Without lists of rows. Still read.
+const VERSION_WITHOUT_LISTS: u8 = 1;
 
 const TIMES: usize = 0;
 const RECEIVED: usize = 1;

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use super::super::codec::{Malformed, Reader};
 use super::super::head::{Column, Rows, Values, Words};
 use super::super::numbers::{Plain, decode, decode_bits};
-use super::{BOOL, DEVICE_TIME, FIXED_SECTIONS, FLOAT, INTEGER, KINDS, RECEIVED, Statistics, TIMES, VERSION};
+use super::{
+    BOOL, DEVICE_TIME, FIXED_SECTIONS, FLOAT, INTEGER, KINDS, RECEIVED, Statistics, TIMES, VERSION,
+    VERSION_WITHOUT_LISTS,
+};
 
 /// A chunk can have no more rows than this: far above what is ever sealed together, and it bounds
 /// what a damaged blob with a lucky checksum could make us reserve.
@@ -14,6 +17,7 @@ const MAXIMUM_ROWS: usize = 1 << 22;
 /// A chunk whose checksum is right and whose header is read.
 pub(in crate::telemetry) struct Chunk<'a> {
     rows: usize,
+    has_lists: bool,
     kinds: Vec<Arc<str>>,
     columns: Vec<Header<'a>>,
     sections: Vec<&'a [u8]>,
@@ -37,7 +41,8 @@ pub(in crate::telemetry) struct Series {
 
 impl<'a> Chunk<'a> {
     pub(in crate::telemetry) fn open(blob: &'a [u8]) -> Result<Self, Malformed> {
-        let mut reader = Reader::open(blob, VERSION)?;
+        let has_lists = blob.first() != Some(&VERSION_WITHOUT_LISTS);
+        let mut reader = Reader::open(blob, if has_lists { VERSION } else { VERSION_WITHOUT_LISTS })?;
         let rows = reader.length()?;
         if rows == 0 || rows > MAXIMUM_ROWS {
             return Err(Malformed("a chunk has an impossible number of rows"));
@@ -58,7 +63,7 @@ impl<'a> Chunk<'a> {
         if !reader.is_empty() {
             return Err(Malformed("bytes follow the last section"));
         }
-        Ok(Self { rows, kinds, columns, sections })
+        Ok(Self { rows, has_lists, kinds, columns, sections })
     }
 
     /// How many samples it has.
@@ -145,9 +150,14 @@ impl<'a> Chunk<'a> {
 
     /// The rows that have a value of the column at a place.
     fn present(&self, place: usize, count: usize) -> Result<Vec<u32>, Malformed> {
-        let present = self.bits_or_all(FIXED_SECTIONS + 2 * place)?;
-        let rows: Vec<u32> =
-            (0..).zip(&present).filter(|(_, present)| **present).map(|(row, _): (u32, _)| row).collect();
+        let rows: Vec<u32> = match self.section(FIXED_SECTIONS + 2 * place)? {
+            [] => (0..).take(self.rows).collect(),
+            bytes if self.has_lists && bytes.len() < self.rows.div_ceil(8) => decode_rows(bytes, self.rows)?,
+            bytes => {
+                let bits = decode_bits(bytes, self.rows)?;
+                (0..).zip(&bits).filter(|(_, bit)| **bit).map(|(row, _): (u32, _)| row).collect()
+            }
+        };
         if rows.len() != count {
             return Err(Malformed("a column has another number of values than its mask"));
         }
@@ -178,6 +188,20 @@ impl<'a> Header<'a> {
         let statistics = Statistics::read(type_byte, reader)?;
         Ok(Self { name, unit, type_byte, count, statistics })
     }
+}
+
+/// A list of rows that rise, all below `rows`. Each takes at least a byte.
+fn decode_rows(bytes: &[u8], rows: usize) -> Result<Vec<u32>, Malformed> {
+    let wrong = Malformed("a list of rows names one that is not there");
+    let mut reader = Reader::body(bytes);
+    let mut found = Vec::new();
+    let mut next = 0_u64;
+    while !reader.is_empty() {
+        let row = next.checked_add(reader.unsigned()?).filter(|row| *row < rows as u64).ok_or(wrong)?;
+        found.push(u32::try_from(row).map_err(|_| wrong)?);
+        next = row + 1;
+    }
+    Ok(found)
 }
 
 fn values(bytes: &[u8], header: &Header<'_>) -> Result<Values, Malformed> {

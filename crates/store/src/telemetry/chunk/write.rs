@@ -1,19 +1,13 @@
-//! From a head to its chunks: order by time, cut where the times are far apart, compress.
+//! From a head to its chunks: order by time, cut (`cut`), compress.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::super::codec::Writer;
-use super::super::head::{Column, Head, Values, Words};
+use super::super::head::{Head, Values, Words};
 use super::super::numbers::{encode, encode_bits};
+use super::cut::{Cell, Cells, cut};
 use super::{Statistics, VERSION};
-
-/// A chunk spans at most this many nanoseconds (seven days), so that a reader finds every chunk
-/// that reaches into a time by looking back no further. A device whose clock jumps about gets
-/// more and smaller chunks.
-pub(in crate::telemetry) const MAXIMUM_SPAN: i64 = 7 * 24 * 3600 * 1_000_000_000;
-
-/// No value in this row.
-const ABSENT: u32 = u32::MAX;
 
 /// A chunk that is ready to be stored.
 #[derive(Debug)]
@@ -31,54 +25,36 @@ pub(in crate::telemetry) fn seal(head: &Head, level: usize) -> Vec<Sealed> {
     let times = &head.rows.times;
     let mut order: Vec<usize> = (0..times.len()).collect();
     order.sort_by_key(|row| times[*row]);
-    let places: Vec<Vec<u32>> = head.columns.iter().map(|column| places_of_rows(column, times.len())).collect();
-    let mut chunks = Vec::new();
-    let mut rest = &order[..];
-    while let Some(first) = rest.first() {
-        let end = times[*first].saturating_add(MAXIMUM_SPAN);
-        let (piece, later) = rest.split_at(rest.partition_point(|row| times[*row] <= end));
-        chunks.push(write(head, piece, &places, level));
-        rest = later;
-    }
-    chunks
+    let cells = Cells::of(head);
+    cut(head, &cells, &order).into_iter().map(|piece| write(head, &cells, &order[piece], level)).collect()
 }
 
-/// For each row the place of its value in the column.
-fn places_of_rows(column: &Column, rows: usize) -> Vec<u32> {
-    let mut places = vec![ABSENT; rows];
-    for (place, row) in (0..).zip(&column.rows) {
-        places[*row as usize] = place;
-    }
-    places
-}
-
-fn write(head: &Head, order: &[usize], places: &[Vec<u32>], level: usize) -> Sealed {
+fn write(head: &Head, cells: &Cells, order: &[usize], level: usize) -> Sealed {
     let times: Vec<i64> = order.iter().map(|row| head.rows.times[*row]).collect();
     let received: Vec<i64> =
         order.iter().zip(&times).map(|(row, time)| head.rows.received[*row].wrapping_sub(*time)).collect();
+    let device_time = order.iter().map(|row| head.rows.device_time[*row]);
+    let (kind_names, kinds) = kinds(head, order);
     let mut sections = vec![
         encode(&times, level),
         encode(&received, level),
-        bits_unless_all(order.iter().map(|row| head.rows.device_time[*row])),
-        kinds(head, order, level),
+        if device_time.clone().all(|bit| bit) { Vec::new() } else { encode_bits(device_time) },
+        if kind_names.is_empty() { Vec::new() } else { encode(&kinds, level) },
     ];
     let mut columns = Vec::new();
-    for (column, places) in head.columns.iter().zip(places) {
-        let present: Vec<usize> =
-            order.iter().map(|row| places[*row]).filter(|place| *place != ABSENT).map(|place| place as usize).collect();
-        // A column may have all its values in another piece of the head.
-        if present.is_empty() {
+    for present in by_column(cells, order).chunk_by(|one, next| one.column == next.column) {
+        let Some(column) = present.first().and_then(|first| head.columns.get(first.column as usize)) else {
             continue;
-        }
-        let values = select(&column.values, &present);
-        sections.push(bits_unless_all(order.iter().map(|row| places[*row] != ABSENT)));
+        };
+        let values = select(&column.values, present);
+        sections.push(rows_section(present, order.len()));
         sections.push(values_section(&values, level));
         columns.push((column, Statistics::of(&values), present.len()));
     }
     let mut writer = Writer::new(VERSION);
     writer.length(order.len());
-    writer.length(head.rows.kind_names.len());
-    for kind in &head.rows.kind_names {
+    writer.length(kind_names.len());
+    for kind in &kind_names {
         writer.text(kind);
     }
     writer.length(columns.len());
@@ -103,36 +79,87 @@ fn write(head: &Head, order: &[usize], places: &[Vec<u32>], level: usize) -> Sea
     }
 }
 
-fn bits_unless_all(bits: impl Iterator<Item = bool> + Clone) -> Vec<u8> {
-    if bits.clone().all(|bit| bit) { Vec::new() } else { encode_bits(bits) }
+/// A value of a chunk.
+struct Present {
+    column: u32,
+    /// Of the chunk.
+    row: u32,
+    /// In the values of the column in the head.
+    place: u32,
 }
 
-fn kinds(head: &Head, order: &[usize], level: usize) -> Vec<u8> {
-    if head.rows.kind_names.is_empty() {
+/// The values of some rows of the head, in the order of columns and of these rows.
+fn by_column(cells: &Cells, order: &[usize]) -> Vec<Present> {
+    let mut found: Vec<Present> = (0..)
+        .zip(order)
+        .flat_map(|(row, of_head)| {
+            cells.of_row(*of_head).iter().map(move |&Cell { column, place }| Present { column, row, place })
+        })
+        .collect();
+    found.sort_unstable_by_key(|present| (present.column, present.row));
+    found
+}
+
+/// Which rows have a value: nothing for all, else bits or a list, whichever is shorter.
+fn rows_section(present: &[Present], rows: usize) -> Vec<u8> {
+    if present.len() == rows {
         return Vec::new();
     }
-    let kinds: Vec<u32> = order.iter().map(|row| head.rows.kinds[*row]).collect();
-    encode(&kinds, level)
+    let length_of_bits = rows.div_ceil(8);
+    if present.len() < length_of_bits {
+        let mut list = Writer::new(VERSION);
+        let mut next = 0;
+        for present in present {
+            list.unsigned(u64::from(present.row - next));
+            next = present.row + 1;
+        }
+        if list.body().len() < length_of_bits {
+            return list.body().to_vec();
+        }
+    }
+    let mut bits = vec![0; length_of_bits];
+    for present in present {
+        bits[present.row as usize / 8] |= 1 << (present.row % 8);
+    }
+    bits
+}
+
+/// The kinds that occur in some rows, and of each row 0 or the place of its kind plus one.
+fn kinds(head: &Head, order: &[usize]) -> (Vec<Arc<str>>, Vec<u32>) {
+    let mut numbers = HashMap::new();
+    let mut names = Vec::new();
+    let kinds = order
+        .iter()
+        .map(|row| {
+            let Some(name) = head.rows.kind(*row) else {
+                return 0;
+            };
+            *numbers.entry(head.rows.kinds[*row]).or_insert_with(|| {
+                names.push(Arc::clone(name));
+                names.len() as u32
+            })
+        })
+        .collect();
+    (names, kinds)
 }
 
 /// The values at some places, in their order. Of texts, only those that occur.
-fn select(values: &Values, places: &[usize]) -> Values {
+fn select(values: &Values, present: &[Present]) -> Values {
+    let places = present.iter().map(|present| present.place as usize);
     match values {
-        Values::Float(values) => Values::Float(places.iter().map(|place| values[*place]).collect()),
-        Values::Integer(values) => Values::Integer(places.iter().map(|place| values[*place]).collect()),
-        Values::Bool(values) => Values::Bool(places.iter().map(|place| values[*place]).collect()),
+        Values::Float(values) => Values::Float(places.map(|place| values[place]).collect()),
+        Values::Integer(values) => Values::Integer(places.map(|place| values[place]).collect()),
+        Values::Bool(values) => Values::Bool(places.map(|place| values[place]).collect()),
         Values::Text(words) => {
-            let mut renumbered = vec![ABSENT; words.words.len()];
+            let mut renumbered = HashMap::new();
             let mut kept = Vec::new();
             let indexes = places
-                .iter()
                 .map(|place| {
-                    let old = words.indexes[*place] as usize;
-                    if renumbered[old] == ABSENT {
-                        renumbered[old] = kept.len() as u32;
-                        kept.push(Arc::clone(&words.words[old]));
-                    }
-                    renumbered[old]
+                    let old = words.indexes[place];
+                    *renumbered.entry(old).or_insert_with(|| {
+                        kept.push(Arc::clone(&words.words[old as usize]));
+                        kept.len() as u32 - 1
+                    })
                 })
                 .collect();
             Values::Text(Words::from_parts(indexes, kept))

@@ -1,4 +1,4 @@
-//! The formats of the blobs, pinned by files: what version 1 wrote must be read for ever.
+//! The formats of the blobs, pinned by files: what a version wrote must be read for ever.
 //!
 //! `TESAIOT_WRITE_GOLDEN=1` writes files that are missing. A file that is there is never changed:
 //! another layout is another version, with a reader for both.
@@ -93,11 +93,21 @@ fn a_tail_batch_of_version_1() {
 
 #[test]
 fn a_chunk_of_version_1() {
+    assert_eq!(a_golden_chunk("chunk-1.bin")[0], 1);
+}
+
+/// As version 1, and the column that has one value in forty rows has a list of its rows.
+#[test]
+fn a_chunk_of_version_2() {
+    assert_eq!(a_golden_chunk("chunk-2.bin")[0], 2);
+}
+
+fn a_golden_chunk(name: &str) -> Vec<u8> {
     let (head, _) = head();
     let written = seal(&head, 6);
     assert_eq!(written.len(), 1);
     // Another version of the compressor may choose other bytes, but it must read these.
-    let golden = golden("chunk-1.bin", &written[0].blob);
+    let golden = golden(name, &written[0].blob);
     let describe = |blob: &[u8]| {
         let chunk = Chunk::open(blob).unwrap();
         chunk.verify().unwrap();
@@ -115,6 +125,7 @@ fn a_chunk_of_version_1() {
     assert_eq!((counts[1].rows.as_slice(), counts[1].values.get(0)), (&[39][..], Some(Value::Float(0.5))));
     let zeros = chunk.columns(Some("zero")).unwrap();
     assert_eq!(format!("{:?}", zeros[0].values.get(7)), "Some(Float(-0.0))");
+    golden
 }
 
 #[test]
