@@ -244,7 +244,8 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
         let now = Instant::now();
         let config = &self.shared.config;
         // While this side does not read, the client's silence is not its fault.
-        let silence_limit = self.silence_limit.filter(|_| self.may_read());
+        let reading = self.may_read() && self.link.pending_output() < MAX_PENDING_OUTPUT;
+        let silence_limit = self.silence_limit.filter(|_| reading);
         let deadlines = [
             silence_limit.map(|limit| (self.last_received + limit, DisconnectReasonCode::KeepAliveTimeout)),
             (self.state.inbound.held() > 0)
@@ -284,7 +285,10 @@ pub(crate) fn route<H: Host>(shared: &Shared<H>, message: &Message, from: Option
         tracing::warn!(topic = %message.topic, "no room for another retained message");
     }
     let mut taken = 0;
-    for found in shared.router.matching(&message.topic) {
+    let matching = shared.router.matching(&message.topic);
+    // A received payload shares its buffer with its neighbours, which must not wait in a queue with it.
+    let message = if matching.is_empty() { return 0 } else { message.detached() };
+    for found in matching {
         if found.options.no_local && from == Some(&*found.session.client_id) {
             continue;
         }

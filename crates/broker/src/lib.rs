@@ -25,6 +25,7 @@
 pub mod config;
 mod connection;
 pub mod counters;
+mod handshakes;
 pub mod host;
 mod listener;
 mod mailbox;
@@ -42,6 +43,7 @@ use std::time::Duration;
 use tesaiot_mqtt::Message;
 use tesaiot_mqtt::packet::DisconnectReasonCode;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -77,6 +79,8 @@ pub(crate) struct Shared<H: Host> {
     pub(crate) retained: Retained,
     /// Cancelled when the broker drains: listeners stop, connections finish what they hold and close.
     pub(crate) draining: CancellationToken,
+    /// A place for each socket, from accept to its end.
+    pub(crate) places: Arc<Semaphore>,
     /// Every task the broker spawned.
     pub(crate) tasks: TaskTracker,
 }
@@ -84,6 +88,7 @@ pub(crate) struct Shared<H: Host> {
 impl<H: Host> Broker<H> {
     /// A broker without listeners: give it some with [`Broker::listen`], or streams with [`Broker::serve`].
     pub fn new(host: H, config: Config) -> Self {
+        let places = Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)));
         let shared = Arc::new(Shared {
             host,
             sessions: Sessions::new(&config),
@@ -92,6 +97,7 @@ impl<H: Host> Broker<H> {
             config,
             counters: Counters::default(),
             draining: CancellationToken::new(),
+            places,
             tasks: TaskTracker::new(),
         });
         let janitor = Arc::clone(&shared);

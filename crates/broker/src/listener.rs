@@ -3,14 +3,13 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::counters::increment;
+use crate::handshakes::Handshakes;
 use crate::host::{Event, Host, Peer};
 use crate::{Shared, connection};
 
@@ -26,44 +25,47 @@ pub struct Listener {
 
 /// Accepts until the broker drains.
 pub(crate) async fn run<H: Host>(shared: Arc<Shared<H>>, listener: Listener) {
-    let handshakes = Arc::new(Semaphore::new(shared.config.max_handshakes));
+    let handshakes = Arc::new(Handshakes::new(shared.config.max_handshakes));
+    let mut failing = false;
     loop {
         let accepted = tokio::select! {
             () = shared.draining.cancelled() => return,
-            accepted = accept(&listener.socket, &handshakes) => accepted,
+            accepted = accept(&listener.socket) => accepted,
         };
-        let (stream, address, permit) = match accepted {
+        let (stream, address) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file descriptors, or the peer was gone already: neither ends the listener.
-                tracing::warn!(listener = %listener.name, %error, "accepting a connection failed");
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::warn!(listener = %listener.name, %error, "accepting connections fails; it is tried again");
+                }
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             }
         };
+        failing = false;
         increment(&shared.counters.connections_total);
-        if shared.counters.connections.load(Ordering::Relaxed) >= shared.config.max_connections as u64 {
+        let Ok(place) = Arc::clone(&shared.places).try_acquire_owned() else {
             increment(&shared.counters.connections_over_limit);
             continue;
-        }
+        };
         let peer = Peer { address, listener: Arc::clone(&listener.name), certificates: Vec::new() };
-        shared.tasks.spawn(establish(Arc::clone(&shared), stream, peer, listener.tls.clone(), permit));
+        let (tls, handshakes) = (listener.tls.clone(), Arc::clone(&handshakes));
+        let shared_by_task = Arc::clone(&shared);
+        shared.tasks.spawn(async move {
+            establish(shared_by_task, stream, peer, tls, &handshakes).await;
+            drop(place);
+        });
     }
 }
 
-/// A connection is taken from the kernel only when there is a place for its handshake.
-async fn accept(
-    socket: &TcpListener,
-    handshakes: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, SocketAddr, Option<OwnedSemaphorePermit>)> {
-    // The semaphore is never closed.
-    let permit = Arc::clone(handshakes).acquire_owned().await.ok();
+async fn accept(socket: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
     let (stream, address) = socket.accept().await?;
     // On a socket for both versions of IP an IPv4 peer shows as ::ffff:192.0.2.7: it is called by its own name.
     let address = SocketAddr::new(address.ip().to_canonical(), address.port());
     // Acknowledgements are small: without this each waits for the peer's delayed ACK, 40 ms.
     stream.set_nodelay(true)?;
-    Ok((stream, address, permit))
+    Ok((stream, address))
 }
 
 async fn establish<H: Host>(
@@ -71,18 +73,33 @@ async fn establish<H: Host>(
     stream: TcpStream,
     mut peer: Peer,
     tls: Option<Arc<rustls::ServerConfig>>,
-    permit: Option<OwnedSemaphorePermit>,
+    handshakes: &Handshakes,
 ) {
     let Some(tls) = tls else {
-        drop(permit);
         return connection::serve(shared, stream, peer).await;
     };
     let deadline = Instant::now() + shared.config.handshake_timeout;
+    let handshake = async {
+        // A socket that says nothing waits here, and takes no place from those that speak.
+        match timeout_at(deadline, stream.readable()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) | Err(_) => return None,
+        }
+        let place = timeout_at(deadline, handshakes.place(peer.address.ip())).await.ok()?;
+        let outcome = tesaiot_tls::accept(&tls, stream, deadline).await;
+        drop(place);
+        Some(outcome)
+    };
     let handshake = tokio::select! {
         () = shared.draining.cancelled() => return,
-        handshake = tesaiot_tls::accept(&tls, stream, deadline) => handshake,
+        handshake = handshake => handshake,
     };
-    drop(permit);
+    let Some(handshake) = handshake else {
+        increment(&shared.counters.handshakes_failed);
+        let cause = "nothing was said in time";
+        shared.host.observe(Event::Refused { peer: &peer, client_id: None, cause });
+        return;
+    };
     match handshake {
         Ok(stream) => {
             if let Some(certificates) = stream.get_ref().1.peer_certificates() {

@@ -25,6 +25,21 @@ thread_local! {
     static SCRATCH: RefCell<Box<[u8; SCRATCH_BYTES]>> = RefCell::new(Box::new([0; SCRATCH_BYTES]));
 }
 
+/// A read buffer is larger than this only for a large packet.
+const LARGE_BUFFER_BYTES: usize = 64 * 1024;
+
+/// A message shares the buffer it was read into. Where a small one came behind a large packet it is copied out, or one
+/// byte that waits in a queue would keep a megabyte alive.
+fn detach_small(packet: &mut Packet, buffered: usize) {
+    if let Packet::Publish(publish) = packet
+        && buffered > LARGE_BUFFER_BYTES
+        && publish.payload.len() < buffered / 8
+    {
+        publish.payload = bytes::Bytes::copy_from_slice(&publish.payload);
+        publish.topic = publish.topic.to_string().into();
+    }
+}
+
 /// Why a link ended.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
@@ -81,9 +96,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     /// The next packet: from the buffer when one is complete, otherwise from the stream.
     pub fn poll_packet(&mut self, context: &mut Context<'_>) -> Poll<Result<Packet, LinkError>> {
         loop {
-            if !self.input.is_empty()
-                && let Some(packet) = self.codec.decode(&mut self.input)?
+            let buffered = self.input.len();
+            if buffered > 0
+                && let Some(mut packet) = self.codec.decode(&mut self.input)?
             {
+                detach_small(&mut packet, buffered);
                 return Poll::Ready(Ok(packet));
             }
             if self.input.is_empty() {

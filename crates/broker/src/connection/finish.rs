@@ -107,10 +107,11 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
         let Some(will) = self.will.take() else { return };
         let mailbox = Arc::new(Mailbox::new(1, 0));
         let receipt = Receipt::new(Arc::clone(&mailbox), Ticket::default());
-        self.shared.host.accept(&self.identity, will.clone(), Some(receipt)).await;
-        let outcome =
-            timeout(self.shared.config.acknowledge_timeout, poll_fn(|context| mailbox.poll_resolved(context)));
-        if let Ok(outcomes) = outcome.await
+        let stored = async {
+            self.shared.host.accept(&self.identity, will.clone(), Some(receipt)).await;
+            poll_fn(|context| mailbox.poll_resolved(context)).await
+        };
+        if let Ok(outcomes) = timeout(self.shared.config.acknowledge_timeout, stored).await
             && outcomes.iter().any(|(_, outcome)| *outcome == Outcome::Stored)
         {
             route(&self.shared, &will, Some(&self.session.client_id));

@@ -21,8 +21,15 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
     pub(super) fn subscribe(&mut self, subscribe: Subscribe) -> Result<(), Ended> {
         let mut status = Vec::with_capacity(subscribe.topic_filters.len());
         let mut granted = Vec::new();
-        for (filter, options) in subscribe.topic_filters {
-            let reason = match self.refusal(&filter, subscribe.id.is_some()) {
+        for (index, (filter, options)) in subscribe.topic_filters.into_iter().enumerate() {
+            // A packet may hold half a million filters: no more are looked at than could be granted.
+            let too_many = index >= self.shared.config.max_subscriptions;
+            let refusal = if too_many {
+                Some(SubscribeAckReason::QuotaExceeded)
+            } else {
+                self.refusal(&filter, subscribe.id.is_some())
+            };
+            let reason = match refusal {
                 Some(refusal) => refusal,
                 None => {
                     let new = self.state.subscriptions.insert(filter.to_string(), options).is_none();
