@@ -7,7 +7,7 @@ use std::io::Write;
 use anyhow::{Context, Result, bail};
 
 use crate::command::{cargo, step};
-use crate::setup;
+use crate::{databases, setup};
 
 struct Benchmark {
     name: &'static str,
@@ -17,6 +17,8 @@ struct Benchmark {
     cargo: &'static [&'static str],
     /// What makes it a benchmark rather than a test.
     environment: &'static [(&'static str, &'static str)],
+    /// Installs what this one needs beyond the tests; returns more of the environment.
+    prepare: fn() -> Result<Vec<(&'static str, String)>>,
 }
 
 const BENCHMARKS: &[Benchmark] = &[
@@ -25,20 +27,34 @@ const BENCHMARKS: &[Benchmark] = &[
         measures: "start, memory, one sample, 20,000 samples: against mosquitto in the same run",
         cargo: &["bench", "--package", "tesaiot", "--bench", "spine"],
         environment: &[],
+        prepare: nothing,
     },
     Benchmark {
         name: "kill9",
         measures: "200 rounds of kill -9 under load: what was acknowledged, lost, stored twice",
         cargo: &["test", "--package", "tesaiot", "--test", "it", "kill9", "--", "--nocapture"],
         environment: &[("TESAIOT_KILL_ROUNDS", "200")],
+        prepare: nothing,
     },
     Benchmark {
         name: "whole-path",
         measures: "messages per second and time to acknowledgement: TLS clients, broker, store in one process",
         cargo: &["run", "--release", "--package", "tesaiot-platform", "--example", "whole_path"],
         environment: &[],
+        prepare: nothing,
+    },
+    Benchmark {
+        name: "store",
+        measures: "ingest, disk and questions of the telemetry store: against SQLite rows, PostgreSQL, TimescaleDB",
+        cargo: &["bench", "--package", "tesaiot-store", "--bench", "store"],
+        environment: &[],
+        prepare: databases::ensure,
     },
 ];
+
+fn nothing() -> Result<Vec<(&'static str, String)>> {
+    Ok(Vec::new())
+}
 
 /// Runs the benchmark named first in `arguments` (the rest goes to it), or all of them.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
@@ -52,11 +68,13 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     }
     let environment = setup::prepare()?;
     for benchmark in chosen {
+        let more = (benchmark.prepare)()?;
         let mut command = cargo(benchmark.cargo);
         if !rest.is_empty() {
             command.arg("--").args(rest);
         }
-        step(benchmark.name, command.envs(environment.clone()).envs(benchmark.environment.iter().copied()))?;
+        command.envs(environment.clone()).envs(benchmark.environment.iter().copied()).envs(more);
+        step(benchmark.name, &mut command)?;
     }
     Ok(())
 }

@@ -6,8 +6,13 @@ set -eu
 # ("action forbidden by policy") holds that back; one that is there already is the
 # administrator's and stays as it is.
 policy=/usr/sbin/policy-rc.d
+# PostgreSQL makes a database of its own at installation, unless a file says otherwise.
+clusters=/etc/postgresql-common/createcluster.d
 ours=
-cleanup() { if [ -n "$ours" ]; then rm -f "$policy"; fi; }
+cleanup() {
+  if [ -n "$ours" ]; then rm -f "$policy"; fi
+  rm -f "$clusters/tesaiot-install.conf"
+}
 trap cleanup EXIT
 trap 'exit 130' INT TERM HUP
 if [ ! -e "$policy" ]; then
@@ -15,6 +20,11 @@ if [ ! -e "$policy" ]; then
   printf '#!/bin/sh\nexit 101\n' > "$policy"
   chmod 755 "$policy"
 fi
+
+case " $* " in *" postgresql"*)
+  mkdir -p "$clusters"
+  printf 'create_main_cluster = false\n' > "$clusters/tesaiot-install.conf"
+esac
 
 if command -v mosquitto > /dev/null; then broker_was_here=yes; else broker_was_here=; fi
 

@@ -7,6 +7,7 @@
 mod bench;
 mod check;
 mod command;
+mod databases;
 mod demo;
 mod packages;
 mod setup;

@@ -35,6 +35,15 @@ pub(crate) fn ensure() -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
+    install(&missing)?;
+    match self::missing().as_slice() {
+        [] => Ok(()),
+        still => bail!("installed, and yet not found: {}", still.join(" ")),
+    }
+}
+
+/// Installs packages when this user may; otherwise says the exact line to run.
+pub(crate) fn install(missing: &[&str]) -> Result<()> {
     eprintln!("    missing: {}", missing.join(" "));
     let Some(mut shell) = administrator() else {
         bail!(
@@ -43,11 +52,7 @@ pub(crate) fn ensure() -> Result<()> {
             missing.join(" ")
         );
     };
-    step("install Debian packages", shell.args(["-c", INSTALL, "install"]).args(&missing))?;
-    match self::missing().as_slice() {
-        [] => Ok(()),
-        still => bail!("installed, and yet not found: {}", still.join(" ")),
-    }
+    step("install Debian packages", shell.args(["-c", INSTALL, "install"]).args(missing))
 }
 
 fn missing() -> Vec<&'static str> {
@@ -70,7 +75,7 @@ fn administrator() -> Option<Command> {
     if !Path::new("/usr/bin/apt-get").exists() {
         return None;
     }
-    if quiet(Command::new("id").arg("-u")).as_deref() == Some("0") {
+    if is_root() {
         return Some(Command::new("sh"));
     }
     let mut probe = Command::new("sudo");
@@ -78,4 +83,9 @@ fn administrator() -> Option<Command> {
     let mut sudo = Command::new("sudo");
     sudo.args(["-n", "sh"]);
     Some(sudo)
+}
+
+/// True for the user who may do everything here.
+pub(crate) fn is_root() -> bool {
+    quiet(Command::new("id").arg("-u")).as_deref() == Some("0")
 }

@@ -1,0 +1,134 @@
+//! The telemetry store against the same data in SQLite rows, PostgreSQL and TimescaleDB, every commit on the disk.
+//!
+//! `cargo xtask bench store` installs what it needs and prints every figure. Absolute figures move with the machine;
+//! the stores run one after the other in one run, so that their ratios can be trusted more.
+//!
+//! The other stores get the leanest form of the data: a number for the series, a time and a value. Ours keeps what it
+//! always keeps: also the unit, the receive time and the number of each message, for exactly-once storage.
+
+#![expect(clippy::print_stdout, reason = "it prints figures")]
+#![expect(clippy::print_stderr, reason = "it says what it is doing")]
+
+mod alone;
+mod data;
+mod engine;
+mod figures;
+mod measure;
+mod ours;
+mod postgres;
+mod server;
+mod sqlite;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+
+use data::Kind;
+use engine::Engine;
+use figures::Measured;
+use measure::Answers;
+use ours::Ours;
+use postgres::Postgres;
+use server::Installation;
+use sqlite::Sqlite;
+
+/// Where the programs of PostgreSQL are; set by `cargo xtask bench store`.
+const POSTGRES: &str = "TESAIOT_BENCH_POSTGRES";
+/// The folder with a Debian that has TimescaleDB; set by the same.
+const TIMESCALE: &str = "TESAIOT_BENCH_TIMESCALE";
+
+fn main() -> Result<()> {
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    if words.first().is_some_and(|word| word == alone::MEMORY) {
+        return alone::memory();
+    }
+    println!("{}", machine());
+    // Not in the system's folder for temporary files: that may be memory, where nothing is ever synced.
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+    let mut answers = Answers::default();
+    let mut stores = Vec::new();
+    for contender in contenders(directory.path())? {
+        stores.push(contender.measure(&mut answers)?);
+    }
+    figures::print_table(&stores);
+    println!("\n{}", machine());
+    alone::run(directory.path())
+}
+
+/// A store to measure: opened new for each of the two kinds of data, and gone before the next one.
+struct Contender {
+    name: String,
+    open: Box<dyn Fn(Kind) -> Result<Box<dyn Engine>>>,
+}
+
+impl Contender {
+    fn measure(&self, answers: &mut Answers) -> Result<Measured> {
+        let started = Instant::now();
+        eprintln!("==> {}", self.name);
+        let failed = || format!("{} failed", self.name);
+        let mut figures = measure::rounded((self.open)(Kind::Rounded)?.as_mut(), answers).with_context(failed)?;
+        figures.extend(measure::precise((self.open)(Kind::FullPrecision)?.as_mut()).with_context(failed)?);
+        eprintln!("    {}: {:.1} s", self.name, started.elapsed().as_secs_f64());
+        Ok(Measured { name: self.name.clone(), figures })
+    }
+}
+
+/// Every store that can be had here; the others are named with the reason.
+fn contenders(directory: &Path) -> Result<Vec<Contender>> {
+    let (ours, rows) = (directory.to_owned(), directory.to_owned());
+    let mut contenders = vec![
+        Contender {
+            name: "tesaiot".to_owned(),
+            open: Box::new(move |kind| Ok(Box::new(Ours::open(&folder(&ours, "ours", kind)?, kind)?))),
+        },
+        Contender {
+            name: "SQLite rows".to_owned(),
+            open: Box::new(move |kind| Ok(Box::new(Sqlite::open(&folder(&rows, "rows", kind)?)?))),
+        },
+    ];
+    let parent = directory.to_owned();
+    match std::env::var_os(POSTGRES).map(PathBuf::from) {
+        Some(programs) => contenders.push(Contender {
+            name: "PostgreSQL".to_owned(),
+            open: Box::new(move |_| {
+                let installation = Installation { root: "/".into(), programs: programs.clone(), settings: "" };
+                Ok(Box::new(Postgres::start(&installation, &parent, false)?))
+            }),
+        }),
+        None => println!("PostgreSQL: skipped, {POSTGRES} names no installation"),
+    }
+    match std::env::var_os(TIMESCALE).map(PathBuf::from) {
+        Some(root) => contenders.push(Contender {
+            name: "TimescaleDB".to_owned(),
+            open: Box::new(move |_| {
+                let installation = Installation {
+                    root: root.clone(),
+                    programs: "/usr/lib/postgresql/17/bin".into(),
+                    settings: "shared_preload_libraries = 'timescaledb'\ntimescaledb.telemetry_level = off\n",
+                };
+                Ok(Box::new(Postgres::start(&installation, &root.join("srv"), true)?))
+            }),
+        }),
+        None => println!("TimescaleDB: skipped, {TIMESCALE} names no folder"),
+    }
+    Ok(contenders)
+}
+
+/// A new folder for a store.
+fn folder(parent: &Path, name: &str, kind: Kind) -> Result<PathBuf> {
+    let folder = parent.join(format!("{name}-{kind:?}"));
+    fs::create_dir(&folder).with_context(|| format!("no folder {}", folder.display()))?;
+    Ok(folder)
+}
+
+/// What the figures are measured on.
+fn machine() -> String {
+    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().unwrap_or_default();
+    format!("{cores} cores,{}, load {load}", model.trim_start_matches([' ', '\t', ':']))
+}
