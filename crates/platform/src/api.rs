@@ -16,7 +16,6 @@ mod telemetry;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use tesaiot_contract::DeviceId;
 use tesaiot_contract::telemetry::Limits;
@@ -36,6 +35,8 @@ pub(crate) use server::Server;
 /// Passwords verified at a time: each costs a core tens of milliseconds and 19 MB, on purpose.
 const PASSWORD_CHECKS: usize = 2;
 /// Largest request body, in bytes: beyond it a request is refused unread. A batch carries up to 1000 samples.
+/// Live feeds open at a time.
+const LIVE_FEEDS: usize = 256;
 const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
 
 /// What every handler reaches.
@@ -52,6 +53,8 @@ pub(crate) struct State {
     batch_limits: Arc<Limits>,
     password_checks: Arc<Semaphore>,
     /// Cancelled when the platform drains: feeds end.
+    /// Places for live feeds.
+    feeds: Arc<Semaphore>,
     stop: CancellationToken,
 }
 
@@ -76,6 +79,7 @@ impl State {
             batch_limits: Arc::new(batch_limits),
             password_checks: Arc::new(Semaphore::new(PASSWORD_CHECKS)),
             stop,
+            feeds: Arc::new(Semaphore::new(LIVE_FEEDS)),
         }
     }
 }
@@ -106,8 +110,6 @@ fn router(state: State) -> Router {
         .route("/ws/telemetry", get(live::feed))
         .fallback(problem::no_such_path)
         .method_not_allowed_fallback(problem::no_such_method)
-        // Payloads are bounded where they are read; this is for the small bodies of everything else.
-        .layer(DefaultBodyLimit::max(64 * 1024))
         .with_state(state)
 }
 

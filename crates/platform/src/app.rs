@@ -21,13 +21,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::api;
-use crate::config::{Config, RootKey};
+use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::error::{BuildError, RunError};
 use crate::first_start::{self, FirstStart};
 use crate::gate::Gate;
 use crate::incidents::Incidents;
 use crate::ingest::{Ingest, Stored, Writer};
+use crate::open_files;
 use crate::presence::Presence;
 use crate::provisioning::{Provisioning, ProvisioningError};
 
@@ -53,6 +54,7 @@ pub struct App {
     broker: Broker<Gate>,
     listeners: Vec<Listener>,
     api: api::Server,
+    ingest: Ingest,
     writer: Writer,
     /// Publishes the server's certificate to every listener.
     identity: ServerIdentityPublisher,
@@ -108,7 +110,10 @@ impl App {
             incidents: incidents.clone(),
             presence: presence.clone(),
         };
-        let broker = Broker::new(gate, config.broker.clone());
+        let room = open_files::room();
+        let mut bounds = config.broker.clone();
+        bounds.max_connections = bounds.max_connections.min(room.mqtt);
+        let broker = Broker::new(gate, bounds);
 
         // One identity on every port; one trust anchor for every client.
         let (identity, shown) = server_identity_channel();
@@ -134,13 +139,13 @@ impl App {
         let state = api::State::new(
             provisioning.clone(),
             telemetry.clone(),
-            ingest,
+            ingest.clone(),
             incidents,
             presence,
             config.limits.clone(),
             stop.clone(),
         );
-        let api = api::Server::new(https.0, https_config, state);
+        let api = api::Server::new(https.0, https_config, state, room.https);
 
         let platform = Platform { provisioning, telemetry, live };
         Ok(Self {
@@ -153,6 +158,7 @@ impl App {
             broker,
             listeners,
             api,
+            ingest,
             writer,
             identity,
             tasks,
@@ -190,22 +196,29 @@ impl App {
 
     /// Serves until `shutdown` resolves, then drains: stop accepting, commit, acknowledge, close.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
-        let Self { config, platform, broker, listeners, api, writer, identity, tasks, stop, .. } = self;
+        let Self { config, platform, broker, listeners, api, ingest, writer, identity, tasks, stop, .. } = self;
         for listener in listeners {
             broker.listen(listener);
         }
         tasks.spawn(api.run(stop.clone()));
-        shutdown.await;
+        let lost_writer = tokio::select! {
+            () = shutdown => false,
+            () = ingest.writer_ended() => true,
+        };
 
         tracing::info!("draining");
         let drained = broker.drain(config.grace).await;
         stop.cancel();
         // Everything that submits has ended or been told to: what is queued is committed now.
         let closed = tokio::task::spawn_blocking(move || writer.close()).await.is_ok();
-        drop((broker, platform, identity));
+        drop((broker, platform, identity, ingest));
         tasks.close();
         let ended = tokio::time::timeout(config.grace, tasks.wait()).await.is_ok();
-        if drained && closed && ended { Ok(()) } else { Err(RunError::GraceExceeded(config.grace)) }
+        match (lost_writer, drained && closed && ended) {
+            (true, _) => Err(RunError::WriterEnded),
+            (false, true) => Ok(()),
+            (false, false) => Err(RunError::GraceExceeded(config.grace)),
+        }
     }
 }
 
@@ -251,9 +264,10 @@ impl Opened {
     fn open(config: &Config, url: String) -> Result<Self, BuildError> {
         let data = DataDir::open(&config.data_dir)
             .map_err(|source| BuildError::DataDir { path: config.data_dir.clone(), source })?;
-        let secrets = first_start::secrets(&data)?;
-        let host_names = first_start::host_names(&data, &config.host_names)?;
+        // First of all the store: its lock keeps a second platform from touching anything else here.
         let (telemetry, appender) = Telemetry::open(&data.telemetry(), config.store.clone())?;
+        let secrets = first_start::secrets(&data, config)?;
+        let host_names = first_start::host_names(&data, &config.host_names);
         let registry = Registry::open(&data.registry())?;
         // Both derive a key from a secret on a first start, which is slow on purpose: side by side it is slow once.
         let (authority, administrator) = std::thread::scope(|scope| {
@@ -268,10 +282,10 @@ impl Opened {
             .map_err(|source| BuildError::Write { path: trust_chain, source })?;
         let names = first_start::certificate_names(&host_names, config.bind);
         let server = first_start::server_identity(&data, &authority, &names)?;
+        // Only names that made a certificate are remembered.
+        first_start::remember_host_names(&data, &host_names)?;
         first_start::operator_access(&data, &registry, url)?;
-        let encrypted = data.authority().join("root.key.pem").exists();
-        let made_up = encrypted && matches!(config.root_key, RootKey::Encrypted { passphrase: None });
-        let first_start = secrets.first_start(made_up);
+        let first_start = secrets.first_start();
         Ok(Self { data, host_names, authority, registry, telemetry, appender, server, first_start })
     }
 }

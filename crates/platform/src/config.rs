@@ -83,7 +83,8 @@ impl Config {
     pub fn mistakes(&self) -> Vec<String> {
         let mut mistakes = Vec::new();
         for name in &self.host_names {
-            if rustls::pki_types::ServerName::try_from(name.as_str()).is_err() {
+            // A dot at the end is valid in a host name, and never in a certificate.
+            if name.ends_with('.') || rustls::pki_types::ServerName::try_from(name.as_str()).is_err() {
                 mistakes.push(format!("'{name}' is neither a DNS name nor an IP address"));
             }
         }

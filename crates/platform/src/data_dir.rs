@@ -36,6 +36,12 @@ impl DataDir {
     /// Opens the directory, creating it for this user only.
     pub fn open(path: &Path) -> io::Result<Self> {
         fs::create_dir_all(path)?;
+        let occupied = fs::read_dir(path)?.next().is_some();
+        let ours = ["telemetry.db", "telemetry.db.lock", "registry.db", "ca"];
+        if occupied && !ours.iter().any(|name| path.join(name).exists()) {
+            // Making somebody else's directory private could break a machine: /tmp, a home.
+            return Err(io::Error::other("it is not empty, and holds no platform"));
+        }
         restrict(path, 0o700)?;
         Ok(Self(path.canonicalize()?))
     }

@@ -94,6 +94,9 @@ impl BuildError {
 /// Why a platform ended other than by being asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
+    /// The thread that stores messages ended; nothing more could be acknowledged.
+    #[error("the telemetry writer ended unexpectedly; what was not acknowledged is with the devices")]
+    WriterEnded,
     /// The drain did not finish in time; what was not acknowledged is with the devices.
     #[error("not everything ended within {0:?}")]
     GraceExceeded(std::time::Duration),

@@ -33,29 +33,28 @@ const RENEW_BEFORE: SignedDuration = SignedDuration::from_hours(30 * 24);
 pub struct FirstStart {
     /// The administrator's login.
     pub admin_email: String,
-    /// The administrator's password. Once announced it is kept nowhere but as a hash.
-    pub admin_password: Secret,
+    /// The administrator's password, when one was created. Once announced it is kept nowhere but as a hash.
+    pub admin_password: Option<Secret>,
     /// The passphrase of the root's private key, when it was made up. Once announced it is kept nowhere.
     pub root_passphrase: Option<Secret>,
 }
 
-/// `first-start.json`.
+/// `first-start.json`: written before anything is created with it.
 #[derive(Serialize, Deserialize)]
 struct Unannounced {
     admin_password: Zeroizing<String>,
     root_passphrase: Zeroizing<String>,
+    /// Whether the administrator is created with it.
+    administrator: bool,
+    /// Whether the root key is encrypted with it.
+    root_key: bool,
 }
 
-/// Secrets for what does not exist yet, and whether anything did not.
-pub(crate) struct Secrets {
-    admin_password: Secret,
-    root_passphrase: Secret,
-    /// Whether `first-start.json` is there.
-    pending: bool,
-}
+/// Secrets for what does not exist yet.
+pub(crate) struct Secrets(Unannounced);
 
 /// Makes up secrets and puts them on disk before anything is created with them; or reads those that nobody has seen.
-pub(crate) fn secrets(data: &DataDir) -> Result<Secrets, BuildError> {
+pub(crate) fn secrets(data: &DataDir, config: &Config) -> Result<Secrets, BuildError> {
     let path = data.unannounced();
     let failed = |source| BuildError::Write { path: path.clone(), source };
     let before = match fs::read(&path).map(Zeroizing::new) {
@@ -63,31 +62,34 @@ pub(crate) fn secrets(data: &DataDir) -> Result<Secrets, BuildError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(failed(error)),
     };
-    let new = !authority_exists(data) || !data.registry().exists();
-    let unannounced = match before {
+    let mut unannounced = match before {
         Some(unannounced) => unannounced,
-        None if new => {
-            let unannounced = Unannounced { admin_password: random_word()?, root_passphrase: random_word()? };
-            let text = serde_json::to_vec(&unannounced).map(Zeroizing::new).map_err(|error| failed(error.into()))?;
-            replace(&path, &text, 0o600).map_err(failed)?;
-            unannounced
-        }
-        None => Unannounced { admin_password: random_word()?, root_passphrase: random_word()? },
+        None => Unannounced {
+            admin_password: random_word()?,
+            root_passphrase: random_word()?,
+            administrator: false,
+            root_key: false,
+        },
     };
-    Ok(Secrets {
-        admin_password: Secret::new(unannounced.admin_password.as_str()),
-        root_passphrase: Secret::new(unannounced.root_passphrase.as_str()),
-        pending: path.exists(),
-    })
+    if !authority_exists(data) {
+        unannounced.root_key = matches!(config.root_key, RootKey::Encrypted { passphrase: None });
+    }
+    unannounced.administrator |= !data.registry().exists();
+    if unannounced.administrator || unannounced.root_key {
+        let text = serde_json::to_vec(&unannounced).map(Zeroizing::new).map_err(|error| failed(error.into()))?;
+        replace(&path, &text, 0o600).map_err(failed)?;
+    }
+    Ok(Secrets(unannounced))
 }
 
 impl Secrets {
-    /// What there is to show, when everything exists. `made_up`: whether the root key is behind the made-up passphrase.
-    pub(crate) fn first_start(self, made_up: bool) -> Option<FirstStart> {
-        self.pending.then(|| FirstStart {
+    /// What there is to show.
+    pub(crate) fn first_start(self) -> Option<FirstStart> {
+        let Unannounced { admin_password, root_passphrase, administrator, root_key } = self.0;
+        (administrator || root_key).then(|| FirstStart {
             admin_email: ADMIN_EMAIL.into(),
-            admin_password: self.admin_password,
-            root_passphrase: made_up.then_some(self.root_passphrase),
+            admin_password: administrator.then(|| Secret::new(admin_password.as_str())),
+            root_passphrase: root_key.then(|| Secret::new(root_passphrase.as_str())),
         })
     }
 }
@@ -115,7 +117,7 @@ pub(crate) fn authority(data: &DataDir, config: &Config, secrets: &Secrets) -> R
         RootKey::Offline(path) => tesaiot_pki::RootKey::KeepOffline(path.clone()),
         RootKey::Encrypted { passphrase: Some(chosen) } => tesaiot_pki::RootKey::Encrypted(passphrase(chosen)),
         RootKey::Encrypted { passphrase: None } => {
-            tesaiot_pki::RootKey::EncryptedAtRandom(passphrase(&secrets.root_passphrase))
+            tesaiot_pki::RootKey::EncryptedAtRandom(secrets.0.root_passphrase.clone())
         }
     };
     let options = CreateOptions { organization: config.organization.clone(), root_key, now: Timestamp::now() };
@@ -125,29 +127,41 @@ pub(crate) fn authority(data: &DataDir, config: &Config, secrets: &Secrets) -> R
 /// Creates the administrator of a registry that has no users.
 pub(crate) fn administrator(registry: &Registry, secrets: &Secrets) -> Result<(), BuildError> {
     if registry.list_users()?.is_empty() {
-        registry.create_user(ADMIN_EMAIL, "Administrator", Role::Admin, &secrets.admin_password, Timestamp::now())?;
+        let password = Secret::new(secrets.0.admin_password.as_str());
+        registry.create_user(ADMIN_EMAIL, "Administrator", Role::Admin, &password, Timestamp::now())?;
     }
     Ok(())
 }
 
 /// The names clients reach this platform by: those that were configured, or else those of the last start, or else this
-/// machine's. They are remembered: a restart that says nothing must not take the field's names out of the certificate.
-pub(crate) fn host_names(data: &DataDir, configured: &[String]) -> Result<Vec<String>, BuildError> {
+/// machine's.
+pub(crate) fn host_names(data: &DataDir, configured: &[String]) -> Vec<String> {
+    let remembered = remembered_host_names(data);
+    match (configured, remembered.is_empty()) {
+        ([], true) => default_host_names(),
+        ([], false) => remembered,
+        (configured, _) => configured.to_vec(),
+    }
+}
+
+/// Remembers the names: a restart that says nothing must not take the field's names out of the certificate.
+pub(crate) fn remember_host_names(data: &DataDir, names: &[String]) -> Result<(), BuildError> {
+    let remembered = remembered_host_names(data);
+    if remembered == names {
+        return Ok(());
+    }
+    let lost: Vec<_> = remembered.iter().filter(|name| !names.contains(name)).cloned().collect();
+    if !lost.is_empty() {
+        let lost = lost.join(", ");
+        tracing::warn!("the server's certificate no longer names {lost}: devices that use it will refuse it");
+    }
     let path = data.host_names();
-    let remembered = fs::read_to_string(&path).unwrap_or_default();
-    let remembered: Vec<String> = remembered.lines().map(str::to_owned).collect();
-    if configured.is_empty() {
-        return Ok(if remembered.is_empty() { default_host_names() } else { remembered });
-    }
-    if remembered != configured {
-        let lost: Vec<_> = remembered.iter().filter(|name| !configured.contains(name)).cloned().collect();
-        if !lost.is_empty() {
-            let lost = lost.join(", ");
-            tracing::warn!("the server's certificate no longer names {lost}: devices that use it will refuse it");
-        }
-        replace(&path, configured.join("\n").as_bytes(), 0o644).map_err(|source| BuildError::Write { path, source })?;
-    }
-    Ok(configured.to_vec())
+    replace(&path, names.join("\n").as_bytes(), 0o644).map_err(|source| BuildError::Write { path, source })
+}
+
+fn remembered_host_names(data: &DataDir) -> Vec<String> {
+    let remembered = fs::read_to_string(data.host_names()).unwrap_or_default();
+    remembered.lines().map(str::to_owned).collect()
 }
 
 /// The names of the server's certificate: what clients use, and what operator commands on this machine use.

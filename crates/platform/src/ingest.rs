@@ -17,7 +17,8 @@ mod entries;
 mod writer;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tesaiot_broker::{Outcome, Receipt};
@@ -35,6 +36,8 @@ const QUEUED_MESSAGES: usize = 16 * 1024;
 /// Payload bytes that may wait for the writer, in KiB.
 const QUEUED_KIB: usize = 64 * 1024;
 /// Committed samples a slow watcher may be behind before it misses some.
+/// How long a request waits for its commit before it is told to come back.
+const REQUEST_PATIENCE: Duration = Duration::from_secs(20);
 const LIVE_BACKLOG: usize = 4096;
 
 /// A sample that is on disk.
@@ -82,6 +85,8 @@ pub(crate) struct IngestCounters {
 }
 
 impl IngestCounters {
+    /// Whether the last attempt to commit failed.
+    pub(crate) failing: AtomicBool,
     pub(crate) fn to_json(&self) -> serde_json::Value {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         serde_json::json!({
@@ -180,6 +185,16 @@ impl Ingest {
     pub(crate) fn counters(&self) -> &IngestCounters {
         &self.counters
     }
+    /// Whether messages are being stored: the writer lives, and its last commit succeeded.
+    pub(crate) fn is_storing(&self) -> bool {
+        !self.queue.is_closed() && !self.counters.failing.load(Ordering::Relaxed)
+    }
+
+    /// Resolves when the writer thread has ended, for whatever reason.
+    pub(crate) async fn writer_ended(&self) {
+        self.queue.closed().await;
+    }
+
 
     /// Takes an MQTT message. What it says decides where it goes: samples, verbatim messages, dead letters.
     pub(crate) async fn message(
@@ -220,8 +235,12 @@ impl Ingest {
             }
         };
         let (stored, committed) = oneshot::channel();
-        self.submit(entries, Waiting::Request(stored), size).await?;
-        committed.await.map_err(|_| Unavailable)?;
+        let storing = async {
+            self.submit(entries, Waiting::Request(stored), size).await?;
+            committed.await.map_err(|_| Unavailable)
+        };
+        // A client that is told to come back may find its sample stored when there is space again: at least once.
+        tokio::time::timeout(REQUEST_PATIENCE, storing).await.map_err(|_| Unavailable)??;
         Ok(result?)
     }
 

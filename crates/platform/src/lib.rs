@@ -8,6 +8,7 @@
 //! | `gate` | the broker's four seams: who is it, may it, keep this, it was here |
 //! | `incidents` | what was refused: named in the log once, counted, audited |
 //! | `presence` | when each device was last seen |
+//! | `open_files` | how many connections fit |
 //! | [`provisioning`] | devices and their credentials, from creation to revocation |
 //! | `api` | HTTPS: REST and the live feed |
 //! | `first_start` | what exists after the first start and not before |
@@ -25,6 +26,7 @@ mod incidents;
 pub mod ingest;
 mod presence;
 pub mod provisioning;
+mod open_files;
 
 pub use app::{Addresses, App, Platform};
 pub use config::{Config, RootKey};

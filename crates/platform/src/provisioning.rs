@@ -80,7 +80,11 @@ impl Provisioning {
                 ..Bundle::new(id.clone())
             };
             match device.auth_mode {
-                AuthMode::Mtls => bundle.certificate = Some(this.issue_certificate(&id)?),
+                AuthMode::Mtls => {
+                    bundle.certificate = Some(this.issue_certificate(&id)?);
+                    // The certificate before the last one is superseded now: whoever uses it logs in again, or does not.
+                    this.close(&id);
+                }
                 AuthMode::ServerTls => {
                     // One secret under both names: a second one would survive the rotation of the first.
                     let key = this.replace_api_key(&id)?;
@@ -111,14 +115,22 @@ impl Provisioning {
     /// Replaces every secret of a device by a fresh API key.
     fn replace_api_key(&self, id: &DeviceId) -> Result<Secret, ProvisioningError> {
         let (key, now) = (api_key(id)?, Timestamp::now());
-        self.registry.rotate_secret(id, CredentialKind::ApiKey, &key, now)?;
+        let replaced = self.revoke_passwords(id, now).and_then(|()| {
+            self.registry.rotate_secret(id, CredentialKind::ApiKey, &key, now)?;
+            Ok(())
+        });
+        // Also when only a part of it succeeded: what was taken away is taken away now.
+        self.close(id);
+        replaced.map(|()| key)
+    }
+
+    fn revoke_passwords(&self, id: &DeviceId, now: Timestamp) -> Result<(), ProvisioningError> {
         for credential in self.registry.credentials(id)? {
             if credential.kind == CredentialKind::MqttPassword && credential.revoked_at.is_none() {
                 self.registry.revoke_secret(credential.id, now)?;
             }
         }
-        self.close(id);
-        Ok(key)
+        Ok(())
     }
 
     /// Replaces the API key of a device; every secret it had before stops working now.
@@ -152,16 +164,23 @@ impl Provisioning {
         let id = device.clone();
         self.blocking(move |this| {
             this.registry.device(&id)?.ok_or_else(|| ProvisioningError::NoSuchDevice(id.clone()))?;
-            let now = Timestamp::now();
-            let mut revoked = 0;
-            for state in this.registry.certificates(&id)?.iter().filter(|state| state.revoked_at.is_none()) {
-                this.registry.revoke_certificate(&state.certificate.serial, "revoked by an operator", now)?;
-                revoked += 1;
-            }
+            let revoked = this.revoke_all(&id);
+            // Also when only a part of it succeeded.
             this.close(&id);
+            let revoked = revoked?;
             if revoked == 0 { Err(ProvisioningError::HasNoCertificate(id)) } else { Ok(revoked) }
         })
         .await
+    }
+
+    fn revoke_all(&self, id: &DeviceId) -> Result<usize, ProvisioningError> {
+        let mut revoked = 0;
+        for state in self.registry.certificates(id)?.iter().filter(|state| state.revoked_at.is_none()) {
+            let serial = &state.certificate.serial;
+            self.registry.revoke_certificate(serial, "revoked by an operator", Timestamp::now())?;
+            revoked += 1;
+        }
+        Ok(revoked)
     }
 
     pub(crate) async fn remove(&self, device: &DeviceId) -> Result<(), ProvisioningError> {

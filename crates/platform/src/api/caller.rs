@@ -67,15 +67,22 @@ impl FromRequestParts<State> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Problem> {
-        let Some(credential) = credential(&parts.headers) else { return Err(Problem::unauthorized()) };
-        let registry = state.provisioning.registry.clone();
-        match blocking(move || identify(&registry, &credential)).await? {
+        match Self::of(&parts.headers, state).await? {
             Some(caller) => Ok(caller),
             None => {
                 state.incidents.request_refused(parts.uri.path());
                 Err(Problem::unauthorized())
             }
         }
+    }
+}
+
+impl Caller {
+    /// Who these headers say, as the registry knows it now; `None` for nobody.
+    pub(super) async fn of(headers: &HeaderMap, state: &State) -> Result<Option<Self>, Problem> {
+        let Some(credential) = credential(headers) else { return Err(Problem::unauthorized()) };
+        let registry = state.provisioning.registry.clone();
+        blocking(move || identify(&registry, &credential)).await
     }
 }
 

@@ -15,7 +15,8 @@ use tesaiot_store::registry::{AuthMode, Device, NewDevice};
 use zip::write::{SimpleFileOptions, ZipWriter};
 
 use super::caller::Caller;
-use super::problem::{Body, Path, Problem, Query};
+use super::payload;
+use super::problem::{Path, Problem, Query};
 use super::{State, blocking};
 
 /// Devices on one page, unless asked otherwise, and at most.
@@ -73,7 +74,7 @@ pub(super) async fn list(
 pub(super) async fn create(
     Extract(state): Extract<State>,
     caller: Caller,
-    Body(create): Body<Create>,
+    payload::Json(create): payload::Json<Create>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let actor = caller.operator()?;
     let word = create.auth_mode.as_deref().unwrap_or("mtls").replace('_', "-");
@@ -85,7 +86,7 @@ pub(super) async fn create(
     }
     let new = NewDevice { id: create.device_id, name: create.name, auth_mode };
     let device = state.provisioning.create(new).await?;
-    state.incidents.operator(actor, "device.create", device.id.as_str(), "allowed");
+    state.incidents.operator(actor, "device.create", device.id.as_str(), "allowed").await;
     Ok((StatusCode::CREATED, Json(shown(&state, &device))))
 }
 
@@ -106,7 +107,7 @@ pub(super) async fn remove(
 ) -> Result<StatusCode, Problem> {
     let actor = caller.operator()?;
     state.provisioning.remove(&id).await?;
-    state.incidents.operator(actor, "device.remove", id.as_str(), "allowed");
+    state.incidents.operator(actor, "device.remove", id.as_str(), "allowed").await;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -127,7 +128,7 @@ async fn set_enabled(
     let actor = caller.operator()?;
     let device = state.provisioning.set_enabled(&id, enabled).await?;
     let action = if enabled { "device.enable" } else { "device.disable" };
-    state.incidents.operator(actor, action, id.as_str(), "allowed");
+    state.incidents.operator(actor, action, id.as_str(), "allowed").await;
     Ok(Json(shown(&state, &device)))
 }
 
@@ -138,7 +139,7 @@ pub(super) async fn rotate_api_key(
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let actor = caller.operator()?;
     let key = state.provisioning.rotate_api_key(&id).await?;
-    state.incidents.operator(actor, "device.rotate-key", id.as_str(), "allowed");
+    state.incidents.operator(actor, "device.rotate-key", id.as_str(), "allowed").await;
     Ok((StatusCode::CREATED, Json(json!({"success": true, "device_id": id, "api_key": key.expose()}))))
 }
 
@@ -149,7 +150,7 @@ pub(super) async fn revoke(
 ) -> Result<Json<Value>, Problem> {
     let actor = caller.operator()?;
     let revoked = state.provisioning.revoke_certificates(&id).await?;
-    state.incidents.operator(actor, "certificate.revoke", id.as_str(), "allowed");
+    state.incidents.operator(actor, "certificate.revoke", id.as_str(), "allowed").await;
     Ok(Json(json!({"success": true, "device_id": id, "revoked": revoked})))
 }
 
@@ -161,7 +162,7 @@ pub(super) async fn bundle(
 ) -> Result<impl IntoResponse, Problem> {
     let actor = caller.operator()?;
     let bundle = state.provisioning.issue_bundle(&id).await?;
-    state.incidents.operator(actor, "device.bundle", id.as_str(), "allowed");
+    state.incidents.operator(actor, "device.bundle", id.as_str(), "allowed").await;
     let archive = zipped(&bundle).map_err(|error| Problem::internal(&error))?;
     let disposition = format!("attachment; filename=\"{id}.zip\"");
     let headers = [

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::extract::State as Extract;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -20,6 +21,8 @@ use crate::ingest::Stored;
 
 /// Longest message a watcher may send, in bytes.
 const MAX_MESSAGE_BYTES: usize = 256 * 1024;
+/// How often a watcher's right to watch is looked at again.
+const CHECK: Duration = Duration::from_secs(30);
 /// How long a watcher may take to read one message before it is let go.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -38,21 +41,34 @@ enum Request {
 pub(super) async fn feed(
     Extract(state): Extract<State>,
     caller: Caller,
+    headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, Problem> {
     caller.viewer()?;
-    Ok(upgrade.max_message_size(MAX_MESSAGE_BYTES).on_upgrade(move |socket| watch(state, socket)))
+    let Ok(place) = Arc::clone(&state.feeds).try_acquire_owned() else {
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_feeds", "too many live feeds are open"));
+    };
+    Ok(upgrade.max_message_size(MAX_MESSAGE_BYTES).on_upgrade(async move |socket| {
+        watch(&state, &headers, socket).await;
+        drop(place);
+    }))
 }
 
 /// `None`: not subscribed yet. An empty set: all devices.
 type Wanted = Option<HashSet<DeviceId>>;
 
-async fn watch(state: State, mut socket: WebSocket) {
+async fn watch(state: &State, headers: &HeaderMap, mut socket: WebSocket) {
     let mut live = state.ingest.live();
+    let mut check = tokio::time::interval(CHECK);
     let mut wanted: Wanted = None;
     loop {
         let answer = tokio::select! {
             () = state.stop.cancelled() => return,
+            // A login that ended or a token that was taken back ends the feed too.
+            _ = check.tick() => match Caller::of(headers, state).await {
+                Ok(Some(caller)) if caller.viewer().is_ok() => None,
+                _ => return,
+            },
             said = socket.recv() => match said {
                 Some(Ok(Message::Text(text))) => Some(subscribe(&text, &mut wanted)),
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return,

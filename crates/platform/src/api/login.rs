@@ -10,7 +10,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tesaiot_contract::Secret;
 
-use super::problem::{Body, Problem};
+use super::payload;
+use super::problem::Problem;
 use super::{State, blocking};
 
 /// How long a login lasts.
@@ -22,7 +23,10 @@ pub(super) struct Login {
     password: Secret,
 }
 
-pub(super) async fn login(Extract(state): Extract<State>, Body(login): Body<Login>) -> Result<Json<Value>, Problem> {
+pub(super) async fn login(
+    Extract(state): Extract<State>,
+    payload::Json(login): payload::Json<Login>,
+) -> Result<Json<Value>, Problem> {
     // Waiting here is what slows guessing down; the semaphore is never closed.
     let Ok(_turn) = state.password_checks.acquire().await else { return Err(Problem::unauthorized()) };
     let registry = state.provisioning.registry.clone();
@@ -36,7 +40,7 @@ pub(super) async fn login(Extract(state): Extract<State>, Body(login): Body<Logi
     });
     match verified.await? {
         Some((user, token)) => {
-            state.incidents.operator(&format!("user:{}", user.email), "user.login", &user.email, "allowed");
+            state.incidents.operator(&format!("user:{}", user.email), "user.login", &user.email, "allowed").await;
             let expires_at = Timestamp::now() + LIFETIME;
             Ok(Json(json!({
                 "success": true,

@@ -1,7 +1,6 @@
 //! Errors of the interface: RFC 9457 problem details, with the fields that older clients read.
 
-use axum::Json;
-use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -115,12 +114,6 @@ impl From<Rejected> for Problem {
     }
 }
 
-impl From<JsonRejection> for Problem {
-    fn from(rejection: JsonRejection) -> Self {
-        Self::new(rejection.status(), "invalid_request", rejection.body_text())
-    }
-}
-
 impl From<QueryRejection> for Problem {
     fn from(rejection: QueryRejection) -> Self {
         Self::invalid(rejection.body_text())
@@ -132,11 +125,6 @@ impl From<PathRejection> for Problem {
         Self::invalid(rejection.body_text())
     }
 }
-
-/// A body read as JSON, whose rejection is a [`Problem`].
-#[derive(axum::extract::FromRequest)]
-#[from_request(via(Json), rejection(Problem))]
-pub(crate) struct Body<T>(pub(crate) T);
 
 /// Query parameters, whose rejection is a [`Problem`].
 #[derive(axum::extract::FromRequestParts)]

@@ -1,5 +1,6 @@
 //! Accepting HTTPS connections: limits, deadlines, an orderly end.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tesaiot_broker::Peer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -14,8 +16,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{State, router};
+use crate::incidents::Incidents;
 
-/// Connections at a time; more wait in the listen queue.
+/// Connections at a time, when there are files for so many; more wait in the listen queue.
 const MAX_CONNECTIONS: usize = 4096;
 /// Time for the TLS handshake, and for the headers of a request.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -27,35 +30,46 @@ pub(crate) struct Server {
     socket: TcpListener,
     tls: Arc<rustls::ServerConfig>,
     router: Router,
+    incidents: Incidents,
+    max_connections: usize,
 }
 
 impl Server {
-    pub(crate) fn new(socket: TcpListener, tls: Arc<rustls::ServerConfig>, state: State) -> Self {
-        Self { socket, tls, router: router(state) }
+    /// `room`: connections there are files for.
+    pub(crate) fn new(socket: TcpListener, tls: Arc<rustls::ServerConfig>, state: State, room: usize) -> Self {
+        let incidents = state.incidents.clone();
+        Self { socket, tls, router: router(state), incidents, max_connections: room.min(MAX_CONNECTIONS) }
     }
 
     /// Serves until `stop`, then lets requests at work finish.
     pub(crate) async fn run(self, stop: CancellationToken) {
         let connections = TaskTracker::new();
-        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let (listener, mut failing) = (Arc::from("https"), false);
+        let places = Arc::new(Semaphore::new(self.max_connections));
         loop {
             let accepted = tokio::select! {
                 () = stop.cancelled() => break,
                 accepted = async {
                     let place = Arc::clone(&places).acquire_owned().await.ok();
-                    self.socket.accept().await.map(|(stream, _)| (stream, place))
+                    self.socket.accept().await.map(|(stream, address)| (stream, address, place))
                 } => accepted,
             };
             match accepted {
-                Ok((stream, place)) => {
+                Ok((stream, address, place)) => {
+                    failing = false;
                     let (tls, router, stop) = (Arc::clone(&self.tls), self.router.clone(), stop.clone());
+                    let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+                    let peer = Peer { address, listener: Arc::clone(&listener), certificates: Vec::new() };
+                    let incidents = self.incidents.clone();
                     connections.spawn(async move {
-                        serve(stream, tls, router, stop).await;
+                        serve(stream, &peer, tls, router, &incidents, stop).await;
                         drop(place);
                     });
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "accepting an HTTPS connection failed");
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::warn!(%error, "accepting HTTPS connections fails; it is tried again");
+                    }
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             }
@@ -65,13 +79,20 @@ impl Server {
     }
 }
 
-async fn serve(stream: TcpStream, tls: Arc<rustls::ServerConfig>, router: Router, stop: CancellationToken) {
+async fn serve(
+    stream: TcpStream,
+    peer: &Peer,
+    tls: Arc<rustls::ServerConfig>,
+    router: Router,
+    incidents: &Incidents,
+    stop: CancellationToken,
+) {
     // Answers are small: each would wait for the peer's delayed ACK otherwise.
     let _ = stream.set_nodelay(true);
     let stream = match tesaiot_tls::accept(&tls, stream, Instant::now() + DEADLINE).await {
         Ok(stream) => stream,
         Err(error) => {
-            tracing::debug!(%error, "HTTPS handshake failed");
+            incidents.handshake_failed(peer, &error);
             return;
         }
     };

@@ -107,6 +107,7 @@ impl Writer {
                 Ok(appended) => {
                     if wait > RETRY.0 {
                         tracing::info!("the telemetry store commits again");
+                    self.counters.failing.store(false, Ordering::Relaxed);
                     }
                     return Some(appended);
                 }
@@ -114,6 +115,7 @@ impl Writer {
                     self.counters.failed_commits.fetch_add(1, Ordering::Relaxed);
                     if wait == RETRY.0 {
                         tracing::warn!(%error, "the telemetry store cannot commit; nothing is acknowledged meanwhile");
+                    self.counters.failing.store(true, Ordering::Relaxed);
                     }
                     if self.closing.is_cancelled() {
                         tracing::error!(%error, "messages that were not acknowledged could not be stored");

@@ -144,7 +144,7 @@ impl Started<'_> {
         let first = self.first.map(|first| {
             json!({
                 "admin_email": first.admin_email,
-                "admin_password": first.admin_password.expose(),
+                "admin_password": first.admin_password.as_ref().map(|password| password.expose()),
                 "root_passphrase": first.root_passphrase.as_ref().map(|passphrase| passphrase.expose()),
             })
         });
@@ -168,13 +168,15 @@ impl Started<'_> {
             https.port()
         );
         if let Some(first) = self.first {
-            text += &format!(
-                "\nFirst start. These are shown once and kept nowhere:\n\
-                 \x20 Administrator                  {}\n\
-                 \x20 Password                       {}\n",
-                first.admin_email,
-                first.admin_password.expose()
-            );
+            text += "\nFirst start. These are shown once and kept nowhere:\n";
+            if let Some(password) = &first.admin_password {
+                text += &format!(
+                    "\x20 Administrator                  {}\n\
+                     \x20 Password                       {}\n",
+                    first.admin_email,
+                    password.expose()
+                );
+            }
             if let Some(passphrase) = &first.root_passphrase {
                 text += &format!("\x20 Passphrase of the root key     {}\n", passphrase.expose());
             }
