@@ -77,6 +77,7 @@ mod fleet;
 mod head;
 mod inspect;
 mod latest;
+mod letters;
 mod maintain;
 mod messages;
 mod numbers;

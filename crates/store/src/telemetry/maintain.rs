@@ -19,8 +19,6 @@ use crate::error::{During, StoreError};
 const MAXIMUM_BATCHES: usize = 65_536;
 /// Batches trimmed in one call.
 const TRIM_PER_CALL: i64 = 256;
-/// Dead letters dropped in one call, when there are too many.
-const DROP_PER_CALL: u64 = 64;
 /// However much is over its bound, one call writes no more chunks than this times its usual number.
 const EMERGENCY_FACTOR: usize = 64;
 
@@ -178,7 +176,10 @@ impl Appender {
     /// Runs a change without waiting for the disk. A crash of the machine may undo it, and then
     /// the tail still has every sample: what must not be lost is only ever written by `append`,
     /// which waits. The order of the write-ahead log keeps chunks and trimming together.
-    fn relaxed<T>(&mut self, change: impl FnOnce(&mut Self) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+    pub(super) fn relaxed<T>(
+        &mut self,
+        change: impl FnOnce(&mut Self) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
         let outcome = self.connection.pragma_update(None, "synchronous", "NORMAL").and_then(|()| change(self));
         let restored = self.connection.pragma_update(None, "synchronous", "FULL");
         outcome
@@ -257,38 +258,11 @@ impl Appender {
     fn is_work_left(&self) -> bool {
         let can_trim = self.trim_before(&[]).is_some();
         let over = value(&self.shared.totals.open_bytes) > self.shared.options.head_bytes as u64;
-        !self.due.is_empty() || can_trim || over || (self.is_tail_long() && !self.by_oldest.is_empty())
-    }
-
-    fn drop_dead_letters(&mut self) -> Result<(), StoreError> {
-        let (options, totals) = (&self.shared.options, &self.shared.totals);
-        let (kept, bytes) = (value(&totals.dead_letters), value(&totals.dead_letter_bytes));
-        let excess = if bytes > options.dead_letter_bytes { kept.min(1) } else { 0 };
-        let excess = excess.max(kept.saturating_sub(options.dead_letters)).min(DROP_PER_CALL);
-        if excess == 0 {
-            return Ok(());
-        }
-        let (dropped, dropped_bytes) = self.relaxed(|appender| {
-            let transaction = appender.connection.transaction()?;
-            let sizes: Vec<u64> = transaction
-                .prepare_cached(
-                    "DELETE FROM dead_letter
-                     WHERE number IN (SELECT number FROM dead_letter ORDER BY number LIMIT ?1)
-                     RETURNING length(payload)",
-                )?
-                .query_map([excess as i64], |row| Ok(row.get::<_, i64>(0)?.unsigned_abs()))?
-                .collect::<Result<_, _>>()?;
-            transaction
-                .prepare_cached("UPDATE total SET dead_letters_dropped = dead_letters_dropped + ?1")?
-                .execute([sizes.len() as i64])?;
-            transaction.commit()?;
-            Ok((sizes.len() as u64, sizes.iter().sum::<u64>()))
-        })?;
-        let totals = &self.shared.totals;
-        subtract(&totals.dead_letters, dropped);
-        subtract(&totals.dead_letter_bytes, dropped_bytes);
-        add(&totals.dead_letters_dropped, dropped);
-        Ok(())
+        !self.due.is_empty()
+            || can_trim
+            || over
+            || (self.is_tail_long() && !self.by_oldest.is_empty())
+            || self.has_too_many_dead_letters()
     }
 
     /// Moves the write-ahead log into the database, here rather than inside a commit.
