@@ -68,6 +68,12 @@ pub enum StoreError {
         /// What SQLite said.
         source: rusqlite::Error,
     },
+    /// There was a store here, and its file is empty or gone.
+    #[error("the database {path} was here, and is empty or gone")]
+    Emptied {
+        /// The database file.
+        path: PathBuf,
+    },
     /// The file is damaged beyond single blobs: SQLite cannot read its pages.
     #[error("the database {path} is damaged")]
     Damaged {
@@ -179,6 +185,9 @@ impl StoreError {
             Self::Outdated { .. } => "start the platform on it once: it brings the file up to date",
             Self::Full { .. } => {
                 "free some space on the disk; storing goes on by itself, devices keep their data until then"
+            }
+            Self::Emptied { .. } => {
+                "restore a backup; to begin anew with nothing, remove the file of this name that ends in .lock"
             }
             Self::Damaged { .. } => {
                 "keep a copy of the file and its -wal beside it, then restore a backup; check the disk"

@@ -1,6 +1,7 @@
 //! Opening a database file: who may read it, how it syncs, which format it has.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,6 +10,8 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::error::{During, StoreError};
 
+/// The page size of a database. SQLite takes a file with less than one page for an empty one.
+const PAGE_BYTES: u64 = 4096;
 /// How long a statement waits for another process (a backup, an SQLite shell) to let go.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -18,8 +21,11 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// It is a file of its own because SQLite's exclusive mode would lock out our own readers.
 #[derive(Debug)]
 pub(crate) struct DirectoryLock {
-    _file: File,
+    file: File,
 }
+
+/// In the lock file once the database was opened with success: an empty database is then a lost one.
+const IN_USE: &[u8] = b"a database belongs here\n";
 
 impl DirectoryLock {
     /// Takes the lock `<database>.lock`, or says that another process has it.
@@ -30,10 +36,30 @@ impl DirectoryLock {
         let failed = |source| StoreError::LockFile { path: path.clone(), source };
         let file = private_file(&path).map_err(failed)?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
+            Ok(()) => Ok(Self { file }),
             Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: database.to_owned() }),
             Err(TryLockError::Error(source)) => Err(failed(source)),
         }
+    }
+
+    /// Says when a database was here that is not any more: SQLite would begin a new one without a word.
+    pub(crate) fn refuse_if_emptied(&self, database: &Path) -> Result<(), StoreError> {
+        let was_used = self.file.metadata().is_ok_and(|metadata| metadata.len() > 0);
+        let is_empty = std::fs::metadata(database).map_or(true, |metadata| metadata.len() < PAGE_BYTES);
+        if was_used && is_empty {
+            return Err(StoreError::Emptied { path: database.to_owned() });
+        }
+        Ok(())
+    }
+
+    /// Remembers that there is a database.
+    pub(crate) fn mark_used(&self, database: &Path) -> Result<(), StoreError> {
+        if self.file.metadata().is_ok_and(|metadata| metadata.len() == IN_USE.len() as u64) {
+            return Ok(());
+        }
+        let mut file = &self.file;
+        let written = file.set_len(0).and_then(|()| file.write_all(IN_USE)).and_then(|()| file.sync_all());
+        written.map_err(|source| StoreError::LockFile { path: database.to_owned(), source })
     }
 }
 
@@ -92,6 +118,9 @@ fn open(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
 }
 
 fn prepare_writer(connection: &Connection) -> rusqlite::Result<()> {
+    // Counts for a new file only, and only before anything is in it: pages that become free can be
+    // given back some at a time.
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // An acknowledged message is on the disk, not in a cache of the system.
     connection.pragma_update(None, "synchronous", "FULL")?;

@@ -15,6 +15,7 @@
 //! More than one process may open the file: SQLite serialises their writes, and nothing is cached.
 
 mod audit;
+mod check;
 mod certificates;
 mod credentials;
 mod devices;
@@ -32,6 +33,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 pub use audit::{AuditEvent, AuditRecord, Chain};
 pub use certificates::{Certificate, CertificateState, CertificateStatus};
+pub use check::check_file;
 pub use credentials::{Credential, CredentialId, CredentialKind, DeviceAuthentication, Refusal};
 pub use devices::{AuthMode, Device, NewDevice, Seen};
 pub use tokens::{OperatorToken, TokenId};

@@ -9,7 +9,7 @@
 
 use jiff::Timestamp;
 use ring::digest::{Context, SHA256};
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::Registry;
 use super::secrets::{HASH_BYTES, hexadecimal};
@@ -131,22 +131,24 @@ impl Registry {
 
     /// Recomputes the whole chain.
     pub fn verify_audit_chain(&self) -> Result<Chain, StoreError> {
-        self.read(|connection| {
-            let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM audit ORDER BY number"))?;
-            let mut rows = statement.query([])?;
-            let mut sound = 0_i64;
-            let mut previous = vec![0; HASH_BYTES];
-            let mut broken_at = None;
-            while let Some(row) = rows.next()? {
-                let (number, event, hash) = from_row(row)?;
-                if number != sound + 1 || chained_hash(&previous, number, &event)[..] != hash {
-                    broken_at = Some((sound + 1).unsigned_abs());
-                    break;
-                }
-                sound = number;
-                previous = hash;
-            }
-            Ok(Chain { records: sound.unsigned_abs(), hash: hexadecimal(&previous), broken_at })
-        })
+        self.read(|connection| Ok(verify_chain(connection)?))
     }
+}
+
+pub(super) fn verify_chain(connection: &Connection) -> rusqlite::Result<Chain> {
+    let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM audit ORDER BY number"))?;
+    let mut rows = statement.query([])?;
+    let mut sound = 0_i64;
+    let mut previous = vec![0; HASH_BYTES];
+    let mut broken_at = None;
+    while let Some(row) = rows.next()? {
+        let (number, event, hash) = from_row(row)?;
+        if number != sound + 1 || chained_hash(&previous, number, &event)[..] != hash {
+            broken_at = Some((sound + 1).unsigned_abs());
+            break;
+        }
+        sound = number;
+        previous = hash;
+    }
+    Ok(Chain { records: sound.unsigned_abs(), hash: hexadecimal(&previous), broken_at })
 }
