@@ -5,6 +5,7 @@
 
 mod caller;
 mod devices;
+mod letters;
 mod live;
 mod login;
 mod payload;
@@ -34,9 +35,9 @@ pub(crate) use server::Server;
 
 /// Passwords verified at a time: each costs a core tens of milliseconds and 19 MB, on purpose.
 const PASSWORD_CHECKS: usize = 2;
-/// Largest request body, in bytes: beyond it a request is refused unread. A batch carries up to 1000 samples.
 /// Live feeds open at a time.
 const LIVE_FEEDS: usize = 256;
+/// Largest request body, in bytes: beyond it a request is refused unread. A batch carries up to 1000 samples.
 const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
 
 /// What every handler reaches.
@@ -52,9 +53,9 @@ pub(crate) struct State {
     /// The same for a batch, whose bytes the request body's limit bounds.
     batch_limits: Arc<Limits>,
     password_checks: Arc<Semaphore>,
-    /// Cancelled when the platform drains: feeds end.
     /// Places for live feeds.
     feeds: Arc<Semaphore>,
+    /// Cancelled when the platform drains: feeds end.
     stop: CancellationToken,
 }
 
@@ -78,8 +79,8 @@ impl State {
             limits: Arc::new(limits),
             batch_limits: Arc::new(batch_limits),
             password_checks: Arc::new(Semaphore::new(PASSWORD_CHECKS)),
-            stop,
             feeds: Arc::new(Semaphore::new(LIVE_FEEDS)),
+            stop,
         }
     }
 }
@@ -92,7 +93,12 @@ fn router(state: State) -> Router {
         .route("/auth/login", post(login::login))
         .route("/telemetry", post(telemetry::post))
         .route("/telemetry/batch", post(telemetry::post_batch))
-        .route("/dead-letters", get(telemetry::dead_letters))
+        .route("/telemetry/latest", get(telemetry::fleet::latest))
+        .route("/telemetry/aggregate", get(telemetry::fleet::aggregate))
+        .route("/dead-letters", get(letters::list))
+        .route("/dead-letters/replay", post(letters::replay_many))
+        .route("/dead-letters/{number}", get(letters::show))
+        .route("/dead-letters/{number}/replay", post(letters::replay))
         .route("/devices", get(devices::list).post(devices::create))
         .route("/devices/{id}", get(devices::show).delete(devices::remove))
         .route("/devices/{id}/enable", post(devices::enable))
@@ -103,6 +109,7 @@ fn router(state: State) -> Router {
         .route("/devices/{id}/telemetry", get(telemetry::range).post(telemetry::post_for_device))
         .route("/devices/{id}/telemetry/latest", get(telemetry::latest))
         .route("/devices/{id}/gaps", get(telemetry::gaps))
+        .route("/devices/{id}/events", get(letters::events))
         .route("/ws/telemetry", get(live::feed));
     Router::new()
         .nest("/api/v1/external", paths.clone())

@@ -1,27 +1,28 @@
 //! Telemetry: sent by devices, asked for by operators.
 
+pub(super) mod fleet;
+mod question;
+mod range;
+mod stream;
+
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State as Extract;
 use axum::http::StatusCode;
-use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tesaiot_contract::telemetry::Limits;
 use tesaiot_contract::{DeviceId, DeviceTopic};
 use tesaiot_store::StoreError;
-use tesaiot_store::telemetry::{Latest, Point, RangeQuery};
+use tesaiot_store::telemetry::{Latest, Point};
 
 use super::caller::Caller;
 use super::payload::Payload;
-use super::problem::{Path, Problem, Query};
+use super::problem::{Path, Problem};
 use super::{State, blocking};
 
-/// Points in one answer, unless asked otherwise, and at most.
-const POINTS: (usize, usize) = (1000, 100_000);
-/// Dead letters in one answer, unless asked otherwise, and at most.
-const DEAD_LETTERS: (usize, usize) = (100, 1000);
+pub(super) use range::range;
 
 type Answer = Result<(StatusCode, Json<Value>), Problem>;
 
@@ -78,78 +79,6 @@ pub(super) async fn post_batch(Extract(state): Extract<State>, caller: Caller, p
     store(&state, &device, samples, &state.batch_limits).await
 }
 
-/// Which points: `since` or `from`/`to` (also `start_time`/`end_time`).
-#[derive(Deserialize)]
-pub(super) struct Range {
-    metric: Option<Box<str>>,
-    since: Option<String>,
-    #[serde(alias = "start_time")]
-    from: Option<Timestamp>,
-    #[serde(alias = "end_time")]
-    to: Option<Timestamp>,
-    limit: Option<usize>,
-    order: Option<String>,
-}
-
-impl Range {
-    fn into_query(self, now: Timestamp) -> Result<RangeQuery, Problem> {
-        let from = match (&self.since, self.from) {
-            (Some(_), Some(_)) => return Err(Problem::invalid("give 'since' or 'from', not both")),
-            (Some(since), None) => {
-                let span = duration(since)
-                    .ok_or_else(|| Problem::invalid("'since' is a number and a unit: 90s, 15m, 24h or 7d"))?;
-                now.checked_sub(span).unwrap_or(Timestamp::MIN)
-            }
-            (None, from) => from.unwrap_or(Timestamp::MIN),
-        };
-        let newest_first = match self.order.as_deref() {
-            None | Some("asc") => false,
-            Some("desc") => true,
-            Some(_) => return Err(Problem::invalid("'order' is 'asc' or 'desc'")),
-        };
-        let to = self.to.unwrap_or(Timestamp::MAX);
-        if from >= to {
-            return Err(Problem::invalid("'from' must be before 'to'"));
-        }
-        let limit = self.limit.unwrap_or(POINTS.0).clamp(1, POINTS.1);
-        Ok(RangeQuery { metric: self.metric, from, to, limit, newest_first })
-    }
-}
-
-/// A span of time: `90s`, `15m`, `24h`, `7d`.
-fn duration(text: &str) -> Option<jiff::SignedDuration> {
-    let unit = text.chars().last()?;
-    let number: i64 = text[..text.len() - unit.len_utf8()].parse().ok().filter(|number| *number >= 0)?;
-    let seconds = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3600,
-        'd' => 24 * 3600,
-        _ => return None,
-    };
-    Some(jiff::SignedDuration::from_secs(number.checked_mul(seconds)?))
-}
-
-/// `GET /devices/{id}/telemetry`.
-pub(super) async fn range(
-    Extract(state): Extract<State>,
-    caller: Caller,
-    Path(id): Path<DeviceId>,
-    Query(range): Query<Range>,
-) -> Result<Json<Value>, Problem> {
-    caller.may_read(&id)?;
-    state.device(&id).await?;
-    let mut query = range.into_query(Timestamp::now())?;
-    let limit = query.limit;
-    query.limit += 1;
-    let (telemetry, asked) = (state.telemetry.clone(), id.clone());
-    let mut points = blocking(move || telemetry.range(&asked, &query)).await?;
-    let truncated = points.len() > limit;
-    points.truncate(limit);
-    let points: Vec<_> = points.iter().map(shown_point).collect();
-    Ok(Json(json!({"device_id": id, "points": points, "truncated": truncated})))
-}
-
 /// `GET /devices/{id}/telemetry/latest`.
 pub(super) async fn latest(
     Extract(state): Extract<State>,
@@ -181,38 +110,6 @@ pub(super) async fn gaps(
     Ok(Json(json!({"device_id": id, "boots": boots})))
 }
 
-#[derive(Deserialize)]
-pub(super) struct DeadLetters {
-    limit: Option<usize>,
-}
-
-/// `GET /dead-letters`: what could not be understood, newest first. Payloads are shown as their size only.
-pub(super) async fn dead_letters(
-    Extract(state): Extract<State>,
-    caller: Caller,
-    Query(query): Query<DeadLetters>,
-) -> Result<Json<Value>, Problem> {
-    caller.viewer()?;
-    let limit = query.limit.unwrap_or(DEAD_LETTERS.0).clamp(1, DEAD_LETTERS.1);
-    let telemetry = state.telemetry.clone();
-    let letters: Vec<_> = blocking(move || telemetry.dead_letters(limit))
-        .await?
-        .into_iter()
-        .map(|letter| {
-            json!({
-                "number": letter.number,
-                "device_id": letter.device,
-                "topic": letter.topic,
-                "received_at": letter.received_at.to_string(),
-                "code": letter.code,
-                "reason": letter.reason,
-                "payload_bytes": letter.payload.len(),
-            })
-        })
-        .collect();
-    Ok(Json(json!({"dead_letters": letters})))
-}
-
 fn shown_point(point: &Point) -> Value {
     json!({
         "metric": point.metric,
@@ -242,19 +139,5 @@ pub(super) fn value(value: &tesaiot_contract::Value) -> Value {
         tesaiot_contract::Value::Integer(number) => (*number).into(),
         tesaiot_contract::Value::Bool(flag) => (*flag).into(),
         tesaiot_contract::Value::Text(text) => (&**text).into(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn spans_of_time() {
-        assert_eq!(duration("15m"), Some(jiff::SignedDuration::from_mins(15)));
-        assert_eq!(duration("7d"), Some(jiff::SignedDuration::from_hours(7 * 24)));
-        for bad in ["", "m", "15", "-1m", "1w", "9999999999999999999d", "9223372036854775807d", "1ชม"] {
-            assert_eq!(duration(bad), None, "{bad}");
-        }
     }
 }
