@@ -69,6 +69,7 @@ mod check;
 mod checksum;
 mod chunk;
 mod codec;
+mod compact;
 mod cursor;
 mod downsample;
 mod entry;
@@ -85,9 +86,12 @@ mod open;
 mod options;
 mod query;
 mod range;
+mod retention;
+mod rollup;
 mod replay;
 mod schema;
 mod shared;
+mod stored;
 mod tail;
 #[cfg(test)]
 mod testing;
@@ -106,7 +110,7 @@ pub use downsample::{Algorithm, PlotPoint};
 pub use entry::{Appended, Entry, Outcome};
 pub use export::Export;
 pub use inspect::{Inspection, Statistics};
-pub use options::Options;
+pub use options::{Options, Retention, RetentionRule};
 pub use query::{
     BootGaps, Corruption, Counts, DeadLetter, DeadLetterQuery, DeadLetterSummary, Latest, Maintained, MessageQuery,
     Point, RangeQuery, Report, StoredMessage,

@@ -11,6 +11,8 @@ use tesaiot_contract::telemetry::MessageId;
 use super::checksum;
 use super::cursor::identifies;
 use super::entry::{Appended, Entry, Outcome};
+use super::retention::Sweep;
+use super::rollup::Job;
 use super::shared::{Device, Shared, add};
 use super::tail::{self, Incoming};
 use crate::error::{During, StoreError};
@@ -44,6 +46,14 @@ pub struct Appender {
     pub(super) appended_since: usize,
     /// Estimated bytes in the write-ahead log.
     pub(super) log_bytes: u64,
+    /// The day whose rollups are being computed.
+    pub(super) rollup: Option<Job>,
+    /// The device and day that were begun last, so that every device gets its turn.
+    pub(super) rolled_up: (i64, i64),
+    /// Where retention and compaction stand.
+    pub(super) sweep: Sweep,
+    /// Calls of `maintain` in a row that did nothing but seal.
+    pub(super) busy_calls: u32,
 }
 
 impl Appender {
@@ -58,6 +68,10 @@ impl Appender {
             due: VecDeque::new(),
             appended_since: 0,
             log_bytes: 0,
+            rollup: None,
+            rolled_up: (i64::MIN, i64::MIN),
+            sweep: Sweep::default(),
+            busy_calls: 0,
         }
     }
 

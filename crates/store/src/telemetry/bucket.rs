@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use tesaiot_contract::DeviceId;
 use tesaiot_contract::telemetry::Value;
 
-use accumulator::Accumulator;
+pub(super) use accumulator::{Accumulator, Place};
 pub(super) use fill::{answer, as_number};
 pub(super) use fold::Buckets;
 pub(super) use grid::Grid;

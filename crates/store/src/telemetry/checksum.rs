@@ -65,3 +65,8 @@ pub(super) fn of_dead_letter(
     let row = RowChecksum::default().text(device).text(Some(topic)).integer(received_at).bytes(payload);
     row.text(Some(code)).text(Some(reason))
 }
+
+/// The row of a page of rollups.
+pub(super) fn of_rollup(device: i64, resolution: i64, first_day: i64, page: &[u8]) -> RowChecksum {
+    RowChecksum::default().integer(device).integer(resolution).integer(first_day).bytes(page)
+}

@@ -21,8 +21,8 @@ const WORD_BYTES: usize = 80;
 pub(super) struct Head {
     pub(super) rows: Rows,
     pub(super) columns: Vec<Column>,
-    /// Of each column the place of its newest value: of equal times, the last.
-    pub(super) newest: Vec<u32>,
+    /// Of each column where its newest value stands: of equal times, the last.
+    pub(super) newest: Vec<NewestPlace>,
     /// The columns of each metric name.
     by_name: HashMap<Arc<str>, Vec<u32>>,
     /// The tail position of the oldest row.
@@ -33,6 +33,17 @@ pub(super) struct Head {
     pub(super) values: u64,
     /// Estimated memory.
     pub(super) bytes: usize,
+}
+
+/// Where the newest value of a column stands, kept beside the columns: the newest values of a whole
+/// fleet are asked for more often than anything else, and memory far away is what they cost.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct NewestPlace {
+    /// Nanoseconds.
+    pub(super) time: i64,
+    pub(super) row: u32,
+    /// In the values of the column.
+    pub(super) place: u32,
 }
 
 /// What each sample has besides its metrics.
@@ -106,13 +117,14 @@ impl Head {
         }
         let row = u32::try_from(self.len()).expect("a head is sealed long before four thousand million samples");
         self.bytes += self.rows.push(kind, received, sample);
+        let time = self.rows.times[row as usize];
         for (place, metric) in sample.metrics.iter().enumerate() {
             let index = self.column(place, row, metric);
             let column = &mut self.columns[index];
             let newest = &mut self.newest[index];
-            let newest_row = column.rows.get(*newest as usize).map(|row| self.rows.times[*row as usize]);
-            if newest_row.is_none_or(|time| self.rows.times[row as usize] >= time) {
-                *newest = u32::try_from(column.rows.len()).expect("a column has no more values than the head rows");
+            if column.rows.is_empty() || time >= newest.time {
+                let place = u32::try_from(column.rows.len()).expect("a column has no more values than the head rows");
+                *newest = NewestPlace { time, row, place };
             }
             column.rows.push(row);
             self.bytes += 4 + column.values.push(&metric.value);
@@ -139,7 +151,7 @@ impl Head {
         let number = u32::try_from(column).expect("a head has no more columns than values");
         self.by_name.entry(Arc::clone(&name)).or_default().push(number);
         self.bytes += COLUMN_BYTES + name.len();
-        self.newest.push(0);
+        self.newest.push(NewestPlace::default());
         self.columns.push(Column {
             name,
             unit: metric.unit.as_deref().map(Arc::from),

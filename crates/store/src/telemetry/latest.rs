@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tesaiot_contract::telemetry::Value;
 
 use super::codec::{Malformed, Reader, Writer};
-use super::head::{Column, Head};
+use super::head::{Column, Head, NewestPlace};
 use super::query::Latest;
 use crate::time::from_nanoseconds;
 
@@ -34,8 +34,8 @@ impl LatestValues {
     /// Takes in what is newer in a head: of equal times, the last to arrive.
     pub(super) fn merge(&mut self, head: &Head) {
         for candidate in newest_in(head, None) {
-            if self.by_metric.get(candidate.name).is_none_or(|known| candidate.time >= known.time)
-                && let Some(newest) = candidate.newest(head)
+            if self.by_metric.get(candidate.name).is_none_or(|known| candidate.newest.time >= known.time)
+                && let Some(newest) = candidate.read(head)
             {
                 self.by_metric.insert(Arc::clone(candidate.name), newest);
             }
@@ -54,7 +54,7 @@ impl LatestValues {
     pub(super) fn answer(&self, head: &Head, metric: Option<&str>) -> Vec<Latest> {
         let mut candidates = newest_in(head, metric).into_iter().peekable();
         let mut answer = Vec::with_capacity(if metric.is_some() { 1 } else { self.by_metric.len() });
-        let from_head = |candidate: &Candidate<'_>| Some(candidate.newest(head)?.shown(candidate.name));
+        let from_head = |candidate: &Candidate<'_>| Some(candidate.read(head)?.shown(candidate.name));
         let sealed: &mut dyn Iterator<Item = (&Arc<str>, &Newest)> = match metric {
             Some(metric) => &mut self.by_metric.get_key_value(metric).into_iter(),
             None => &mut self.by_metric.iter(),
@@ -64,7 +64,7 @@ impl LatestValues {
                 answer.extend(from_head(&candidate));
             }
             let newer = candidates.next_if(|candidate| candidate.name == name);
-            let newer = newer.filter(|candidate| candidate.time >= known.time);
+            let newer = newer.filter(|candidate| candidate.newest.time >= known.time);
             answer.push(newer.and_then(|newer| from_head(&newer)).unwrap_or_else(|| known.clone().shown(name)));
         }
         answer.extend(candidates.filter_map(|candidate| from_head(&candidate)));
@@ -138,20 +138,18 @@ impl Newest {
 /// Where the newest value of a metric stands in a head.
 struct Candidate<'a> {
     name: &'a Arc<str>,
-    time: i64,
-    row: u32,
     column: &'a Column,
-    place: usize,
+    newest: NewestPlace,
 }
 
 impl Candidate<'_> {
-    fn newest(&self, head: &Head) -> Option<Newest> {
-        let row = self.row as usize;
+    fn read(&self, head: &Head) -> Option<Newest> {
+        let row = self.newest.row as usize;
         Some(Newest {
-            time: self.time,
+            time: self.newest.time,
             received: *head.rows.received.get(row)?,
             device_time: *head.rows.device_time.get(row)?,
-            value: self.column.values.get(self.place)?,
+            value: self.column.values.get(self.newest.place as usize)?,
             unit: self.column.unit.clone(),
             kind: head.rows.kind(row).cloned(),
         })
@@ -164,15 +162,12 @@ fn newest_in<'a>(head: &'a Head, metric: Option<&str>) -> Vec<Candidate<'a>> {
     let columns = head.columns.iter().zip(&head.newest);
     let mut candidates: Vec<Candidate<'_>> = columns
         .filter(|(column, _)| metric.is_none_or(|metric| *column.name == *metric))
-        .filter_map(|(column, place)| {
-            let place = *place as usize;
-            let row = *column.rows.get(place)?;
-            let time = *head.rows.times.get(row as usize)?;
-            Some(Candidate { name: &column.name, time, row, column, place })
-        })
+        .map(|(column, newest)| Candidate { name: &column.name, column, newest: *newest })
         .collect();
     // Stable, and the later of equal ones last: a name that stands twice in a sample means the second.
-    candidates.sort_by(|one, other| one.name.cmp(other.name).then((one.time, one.row).cmp(&(other.time, other.row))));
+    candidates.sort_by(|one, other| {
+        one.name.cmp(other.name).then((one.newest.time, one.newest.row).cmp(&(other.newest.time, other.newest.row)))
+    });
     candidates.reverse();
     candidates.dedup_by(|one, kept| one.name == kept.name);
     candidates.reverse();

@@ -3,22 +3,28 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Transaction, params};
 use tesaiot_contract::DeviceId;
 
 use super::append::Appender;
 use super::checksum;
 use super::chunk::{Sealed, seal};
+use super::compact;
 use super::head::Head;
 use super::latest::LatestValues;
 use super::query::Maintained;
+use super::rollup::day_of;
 use super::shared::{Device, add, encode_snapshot, subtract, value};
+use super::view::Span;
 use crate::error::{During, StoreError};
 
 /// Batches in the tail above which the devices that keep it are sealed: each is a row to replay.
 const MAXIMUM_BATCHES: usize = 65_536;
 /// Batches trimmed in one call.
 const TRIM_PER_CALL: i64 = 256;
+/// Calls in a row that seal and do nothing else: then rollups and retention get their turn.
+const MAXIMUM_BUSY_CALLS: u32 = 3;
 /// However much is over its bound, one call writes no more chunks than this times its usual number.
 const EMERGENCY_FACTOR: usize = 64;
 
@@ -34,6 +40,8 @@ struct Ready {
     values: u64,
     bytes: usize,
     oldest: i64,
+    /// The days of its samples, rising.
+    days: Vec<i64>,
 }
 
 impl Appender {
@@ -47,6 +55,11 @@ impl Appender {
     /// # Errors
     /// As [`Appender::append`]; nothing is changed then, and the next call tries again.
     pub fn maintain(&mut self) -> Result<Maintained, StoreError> {
+        self.maintain_at(Timestamp::now())
+    }
+
+    /// The same at a time of day that retention goes by.
+    pub(super) fn maintain_at(&mut self, now: Timestamp) -> Result<Maintained, StoreError> {
         let chosen = self.choose();
         let ready: Vec<Ready> = chosen.into_iter().filter_map(|device| self.prepare(device)).collect();
         let trim_before = self.trim_before(&ready);
@@ -59,7 +72,11 @@ impl Appender {
         }
         self.drop_dead_letters()?;
         self.appended_since = 0;
-        done.more = self.is_work_left();
+        // What follows is no hurry, and each takes its time: one of them in a call that sealed nothing.
+        let is_busy = done.chunks > 0 && self.busy_calls < MAXIMUM_BUSY_CALLS;
+        self.busy_calls = if is_busy { self.busy_calls + 1 } else { 0 };
+        let more = is_busy || self.roll_up()? || self.compact()? || self.retain(now)?;
+        done.more = more || self.is_work_left();
         self.checkpoint_when_long()?;
         Ok(done)
     }
@@ -156,8 +173,11 @@ impl Appender {
         let latest = state.latest();
         let snapshot = encode_snapshot(&state.cursor, &latest);
         let (number, samples, values, bytes, oldest) = (state.number, head.len(), head.values, head.bytes, head.oldest);
+        let mut days: Vec<i64> = head.rows.times.iter().map(|time| day_of(*time)).collect();
+        days.sort_unstable();
+        days.dedup();
         drop(state);
-        Some(Ready { device, number, chunks, latest, snapshot, samples, values, bytes, oldest })
+        Some(Ready { device, number, chunks, latest, snapshot, samples, values, bytes, oldest, days })
     }
 
     /// The first tail position that is still needed once `ready` is sealed, if batches can go.
@@ -176,10 +196,7 @@ impl Appender {
     /// Runs a change without waiting for the disk. A crash of the machine may undo it, and then
     /// the tail still has every sample: what must not be lost is only ever written by `append`,
     /// which waits. The order of the write-ahead log keeps chunks and trimming together.
-    pub(super) fn relaxed<T>(
-        &mut self,
-        change: impl FnOnce(&mut Self) -> rusqlite::Result<T>,
-    ) -> Result<T, StoreError> {
+    pub(super) fn relaxed<T>(&mut self, change: impl FnOnce(&mut Self) -> rusqlite::Result<T>) -> Result<T, StoreError> {
         let outcome = self.connection.pragma_update(None, "synchronous", "NORMAL").and_then(|()| change(self));
         let restored = self.connection.pragma_update(None, "synchronous", "FULL");
         outcome
@@ -217,6 +234,7 @@ impl Appender {
             self.by_oldest.remove(&(ready.oldest, ready.device.id.clone()));
             self.due.retain(|device| !Arc::ptr_eq(device, &ready.device));
             let number = ready.number.or_else(|| self.number_of(&ready.device.id));
+            self.rollup = self.rollup.take().filter(|job| Some(job.device) != number || !ready.days.contains(&job.day));
             let mut state = ready.device.write();
             state.number = number;
             state.sealed_through = self.position;
@@ -324,14 +342,38 @@ fn insert_sealed(
                 )
                 .finish()
             ])?;
+        compact::mark(transaction, device, *number, Span { from: chunk.first_time, to: chunk.last_time })?;
         *number += 1;
         bytes += chunk.blob.len() as i64;
     }
+    mark_days(transaction, device, &ready.days)?;
     transaction
         .prepare_cached(
             "UPDATE total SET sealed_samples = sealed_samples + ?1, sealed_values = sealed_values + ?2,
                               chunks = chunks + ?3, chunk_bytes = chunk_bytes + ?4",
         )?
         .execute(params![ready.samples as i64, ready.values as i64, ready.chunks.len() as i64, bytes])?;
+    Ok(())
+}
+
+/// Marks the days whose rollups must be computed. Those before the newest day of the device are
+/// ready; the newest one will have more samples.
+fn mark_days(transaction: &Transaction<'_>, device: i64, days: &[i64]) -> rusqlite::Result<()> {
+    let newest: i64 = transaction
+        .prepare_cached("SELECT max(first_time) FROM chunk INDEXED BY chunk_by_time WHERE device = ?1")?
+        .query_row([device], |row| row.get(0))?;
+    let newest = day_of(newest);
+    for day in days {
+        transaction
+            .prepare_cached(
+                "INSERT INTO rollup_due (device, day, ready) SELECT number, ?2, ?3 FROM device
+                 WHERE number = ?1 AND raw_from <= ?2
+                 ON CONFLICT (device, day) DO UPDATE SET ready = excluded.ready",
+            )?
+            .execute(params![device, day, i64::from(*day < newest)])?;
+    }
+    transaction
+        .prepare_cached("UPDATE rollup_due SET ready = 1 WHERE device = ?1 AND day < ?2 AND ready = 0")?
+        .execute([device, newest])?;
     Ok(())
 }

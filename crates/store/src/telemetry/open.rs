@@ -23,7 +23,9 @@ const LOG_SIZE_LIMIT: i64 = 64 << 20;
 
 pub(super) fn open(path: &Path, options: Options) -> Result<(Telemetry, Appender), StoreError> {
     let lock = DirectoryLock::take(path)?;
+    lock.refuse_if_emptied(path)?;
     let connection = open_writer(path, schema::MIGRATIONS)?;
+    lock.mark_used(path)?;
     let readers = Pool::new(path, options.readers);
     let shared = Arc::new(Shared::new(lock, readers, options));
     let mut appender = Appender::new(Arc::clone(&shared), connection);
@@ -54,7 +56,8 @@ fn load(appender: &mut Appender) -> rusqlite::Result<()> {
 fn load_totals(shared: &Shared, connection: &Connection) -> rusqlite::Result<()> {
     let totals = &shared.totals;
     connection.query_row(
-        "SELECT sealed_samples, sealed_values, chunks, chunk_bytes, dead_letters_dropped FROM total",
+        "SELECT sealed_samples, sealed_values, chunks, chunk_bytes, dead_letters_dropped,
+                chunks_dropped, samples_dropped, rollups_dropped, messages_dropped FROM total",
         [],
         |row| {
             add(&totals.samples, row.get::<_, i64>(0)?.unsigned_abs());
@@ -62,6 +65,10 @@ fn load_totals(shared: &Shared, connection: &Connection) -> rusqlite::Result<()>
             add(&totals.chunks, row.get::<_, i64>(2)?.unsigned_abs());
             add(&totals.chunk_bytes, row.get::<_, i64>(3)?.unsigned_abs());
             add(&totals.dead_letters_dropped, row.get::<_, i64>(4)?.unsigned_abs());
+            add(&totals.chunks_dropped, row.get::<_, i64>(5)?.unsigned_abs());
+            add(&totals.samples_dropped, row.get::<_, i64>(6)?.unsigned_abs());
+            add(&totals.rollups_dropped, row.get::<_, i64>(7)?.unsigned_abs());
+            add(&totals.messages_dropped, row.get::<_, i64>(8)?.unsigned_abs());
             Ok(())
         },
     )?;

@@ -23,8 +23,45 @@ pub struct Options {
     pub dead_letters: u64,
     /// Bytes of dead-letter payloads kept; beyond it the oldest are dropped, and counted.
     pub dead_letter_bytes: u64,
+    /// Messages kept; beyond it the oldest are dropped, and counted.
+    pub messages: u64,
+    /// How long messages are kept; for ever when there is none.
+    pub message_age: Option<Duration>,
+    /// How long samples and rollups are kept, of devices that no rule is for.
+    pub retention: Retention,
+    /// The same for devices whose id begins as a rule says. The longest beginning counts.
+    pub retention_rules: Vec<RetentionRule>,
+    /// Bytes of the database above which the oldest samples of all devices are dropped, day by
+    /// day, after their rollups are made. The last two days always stay.
+    pub maximum_bytes: Option<u64>,
     /// Size of the write-ahead log, in bytes, from which `maintain` moves it into the database.
     pub write_ahead_log_bytes: u64,
+}
+
+/// How long data is kept, in whole UTC days, at least one; for ever when there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Retention {
+    /// Samples, by their own time.
+    pub raw: Option<Duration>,
+    /// What remains of them: counts, extremes, sums, first and last values by minute, hour and day.
+    pub rollups: Option<Duration>,
+}
+
+/// The retention of one class of devices.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetentionRule {
+    /// How the ids of the devices begin.
+    pub prefix: Box<str>,
+    /// How long their data is kept.
+    pub retention: Retention,
+}
+
+impl Options {
+    /// The retention of a device.
+    pub fn retention_of(&self, device: &str) -> Retention {
+        let rules = self.retention_rules.iter().filter(|rule| device.starts_with(&*rule.prefix));
+        rules.max_by_key(|rule| rule.prefix.len()).map_or(self.retention, |rule| rule.retention)
+    }
 }
 
 impl Default for Options {
@@ -39,6 +76,11 @@ impl Default for Options {
             readers: 4,
             dead_letters: 100_000,
             dead_letter_bytes: 256 << 20,
+            messages: 10_000_000,
+            message_age: None,
+            retention: Retention::default(),
+            retention_rules: Vec::new(),
+            maximum_bytes: None,
             write_ahead_log_bytes: 8 << 20,
         }
     }

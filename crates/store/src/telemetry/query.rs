@@ -193,7 +193,7 @@ pub struct Counts {
     pub dead_letters_dropped: u64,
     /// Samples answered as duplicates since the store was opened.
     pub duplicates: u64,
-    /// Chunks written.
+    /// Chunks that are there.
     pub chunks: u64,
     /// Bytes of all chunks.
     pub chunk_bytes: u64,
@@ -211,6 +211,14 @@ pub struct Counts {
     pub corrupt_batches: u64,
     /// Reads of a message or dead letter that were skipped because it is corrupt, since the store was opened.
     pub corrupt_message_reads: u64,
+    /// Chunks dropped because they were old or the store too large.
+    pub chunks_dropped: u64,
+    /// Samples in them.
+    pub samples_dropped: u64,
+    /// Pages of rollups dropped because they were old.
+    pub rollups_dropped: u64,
+    /// Messages dropped because they were old or too many.
+    pub messages_dropped: u64,
 }
 
 /// One damaged blob.

@@ -16,6 +16,11 @@ use super::view::{Source, Span, View};
 use crate::error::StoreError;
 use crate::time::{from_nanoseconds, to_nanoseconds};
 
+/// Points of one metric in a chunk, as most devices have them.
+const POINTS_IN_CHUNK: usize = 800;
+/// Points that memory is reserved for before they are found.
+const MOST_RESERVED: usize = 100_000;
+
 impl Telemetry {
     /// The points of a device in a span of time, in the order of time; equal times in the order
     /// of arrival. Newest first is exactly the reverse. A corrupt chunk is passed over, logged and
@@ -56,6 +61,10 @@ fn merge(view: &View<'_>, mut head: Vec<Point>, query: &RangeQuery, span: Span) 
         clusters.reverse();
     }
     let mut points = Vec::new();
+    if query.metric.is_some() {
+        // A chunk holds some hundred points of a metric; what is too much is never touched.
+        points.reserve(query.limit.min(clusters.len().saturating_mul(POINTS_IN_CHUNK)).min(MOST_RESERVED));
+    }
     for cluster in clusters {
         if points.len() >= query.limit {
             break;
@@ -130,26 +139,38 @@ fn decode(chunk: &Chunk<'_>, metric: Option<&str>, span: Span, found: &mut Vec<P
 
 /// The points of some columns, row by row.
 fn collect(rows: &Rows, columns: &[&Column], span: Span, found: &mut Vec<Point>) {
+    if let [column] = columns {
+        // Most questions are for one metric.
+        for (place, row) in column.rows.iter().enumerate() {
+            found.extend(point(rows, column, *row as usize, place, span));
+        }
+        return;
+    }
     // Where each column stands: its next value.
     let mut places = vec![0_usize; columns.len()];
-    for (row, time) in rows.times.iter().enumerate() {
-        let is_wanted = span.contains(*time);
+    for row in 0..rows.times.len() {
         for (column, place) in columns.iter().zip(&mut places) {
-            if column.rows.get(*place).is_none_or(|next| *next as usize != row) {
-                continue;
+            if column.rows.get(*place).is_some_and(|next| *next as usize == row) {
+                found.extend(point(rows, column, row, *place, span));
+                *place += 1;
             }
-            if is_wanted && let Some(value) = column.values.get(*place) {
-                found.push(Point {
-                    metric: Arc::clone(&column.name),
-                    time: from_nanoseconds(*time),
-                    device_time: rows.device_time[row],
-                    received_at: from_nanoseconds(rows.received[row]),
-                    value,
-                    unit: column.unit.clone(),
-                    kind: rows.kind(row).cloned(),
-                });
-            }
-            *place += 1;
         }
     }
+}
+
+#[inline]
+fn point(rows: &Rows, column: &Column, row: usize, place: usize, span: Span) -> Option<Point> {
+    let time = *rows.times.get(row)?;
+    if !span.contains(time) {
+        return None;
+    }
+    Some(Point {
+        metric: Arc::clone(&column.name),
+        time: from_nanoseconds(time),
+        device_time: *rows.device_time.get(row)?,
+        received_at: from_nanoseconds(*rows.received.get(row)?),
+        value: column.values.get(place)?,
+        unit: column.unit.clone(),
+        kind: rows.kind(row).cloned(),
+    })
 }

@@ -84,4 +84,46 @@ pub(super) const MIGRATIONS: Migrations = &[
     DROP TABLE dead_letter;
     ALTER TABLE numbered_dead_letter RENAME TO dead_letter;
 ",
+    "
+    -- Points before this day are dropped from the chunks of the device, or about to be.
+    ALTER TABLE device ADD COLUMN raw_from INTEGER NOT NULL DEFAULT -106752;
+
+    CREATE TABLE rollup (
+        number     INTEGER NOT NULL PRIMARY KEY,
+        device     INTEGER NOT NULL REFERENCES device (number),
+        resolution INTEGER NOT NULL,
+        first_day  INTEGER NOT NULL,
+        page       BLOB    NOT NULL,
+        checksum   INTEGER NOT NULL
+    ) STRICT;
+    CREATE UNIQUE INDEX rollup_by_day ON rollup (device, resolution, first_day);
+
+    CREATE TABLE rollup_due (
+        device INTEGER NOT NULL REFERENCES device (number),
+        day    INTEGER NOT NULL,
+        ready  INTEGER NOT NULL,
+        PRIMARY KEY (device, day)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX rollup_ready ON rollup_due (device, day) WHERE ready = 1;
+
+    -- Of chunks that are there already: every day that one may have points in.
+    WITH RECURSIVE touched (device, day, last) AS (
+        SELECT device, first_time / 86400000000000 - (first_time % 86400000000000 < 0),
+               last_time / 86400000000000 - (last_time % 86400000000000 < 0) FROM chunk
+        UNION
+        SELECT device, day + 1, last FROM touched WHERE day < last
+    )
+    INSERT OR IGNORE INTO rollup_due (device, day, ready) SELECT device, day, 1 FROM touched;
+
+    CREATE TABLE compact_due (
+        device INTEGER NOT NULL REFERENCES device (number),
+        time   INTEGER NOT NULL,
+        PRIMARY KEY (device, time)
+    ) STRICT, WITHOUT ROWID;
+
+    ALTER TABLE total ADD COLUMN chunks_dropped   INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE total ADD COLUMN samples_dropped  INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE total ADD COLUMN rollups_dropped  INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE total ADD COLUMN messages_dropped INTEGER NOT NULL DEFAULT 0;
+",
 ];

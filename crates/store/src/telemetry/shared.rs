@@ -69,6 +69,10 @@ pub(super) struct Totals {
     pub(super) corrupt_chunk_reads: AtomicU64,
     pub(super) corrupt_batches: AtomicU64,
     pub(super) corrupt_message_reads: AtomicU64,
+    pub(super) chunks_dropped: AtomicU64,
+    pub(super) samples_dropped: AtomicU64,
+    pub(super) rollups_dropped: AtomicU64,
+    pub(super) messages_dropped: AtomicU64,
 }
 
 // Each total stands for itself: nothing is read that another one guards.
@@ -139,6 +143,10 @@ impl Shared {
             corrupt_chunk_reads: value(&totals.corrupt_chunk_reads),
             corrupt_batches: value(&totals.corrupt_batches),
             corrupt_message_reads: value(&totals.corrupt_message_reads),
+            chunks_dropped: value(&totals.chunks_dropped),
+            samples_dropped: value(&totals.samples_dropped),
+            rollups_dropped: value(&totals.rollups_dropped),
+            messages_dropped: value(&totals.messages_dropped),
         }
     }
 }

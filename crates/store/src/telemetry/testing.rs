@@ -2,6 +2,7 @@
 
 mod golden;
 mod model;
+mod questions;
 
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -34,6 +35,10 @@ fn any_metrics() -> impl Strategy<Value = Vec<Metric>> {
 pub(super) fn any_time() -> impl Strategy<Value = Timestamp> {
     prop_oneof![
         4 => (0..40_i64).prop_map(|second| from_nanoseconds(1_764_000_000_000_000_000 + second * 1_000_000_000)),
+        // Minutes, hours and days apart, and at the very end of a minute.
+        2 => (0..72_i64, 0..4_i64, prop_oneof![Just(0_i64), Just(59_999_999_999)]).prop_map(|(hours, minutes, rest)| {
+            from_nanoseconds(1_763_942_400_000_000_000 + (hours * 60 + minutes) * 60_000_000_000 + rest)
+        }),
         1 => any::<i64>().prop_map(from_nanoseconds),
     ]
 }

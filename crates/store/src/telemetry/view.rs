@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::chunk::{Chunk, MAXIMUM_SPAN};
 use super::codec::Malformed;
+use super::rollup::{Resolution, Rolled, rows};
 use super::shared::{Device, State, add};
 use super::{Telemetry, checksum};
 use crate::error::{During, StoreError};
@@ -121,6 +122,18 @@ impl View<'_> {
             Ok(Source { chunk: Some(row.get(0)?), span: Span { from: row.get(1)?, to: row.get(2)? } })
         })?;
         rows.collect()
+    }
+
+    /// What rollups answer of a span; the rest stands in the chunks of this view.
+    pub(super) fn rolled(&self, metric: &str, resolution: Resolution, span: Span) -> Result<Rolled, StoreError> {
+        // Rollups know of all chunks that are sealed, so a view of fewer cannot use them.
+        match self.number.filter(|_| self.visible == i64::MAX) {
+            Some(number) => {
+                let rolled = rows(self.connection, number, metric, resolution, span);
+                rolled.map_err(|source| self.failed(source))
+            }
+            None => Ok(Rolled { open: vec![span], ..Rolled::default() }),
+        }
     }
 
     /// Reads one chunk. A corrupt one is passed over, logged and counted.

@@ -26,9 +26,9 @@ pub(in crate::telemetry) struct Accumulator {
     /// Above the maximum while there is no number.
     pub(in crate::telemetry) minimum: f64,
     pub(in crate::telemetry) maximum: f64,
-    floats: f64,
+    pub(in crate::telemetry) floats: f64,
     /// The sum of integers and bools, exact.
-    integers: i128,
+    pub(in crate::telemetry) integers: i128,
     pub(in crate::telemetry) first: Option<(Place, Value)>,
     pub(in crate::telemetry) last: Option<(Place, Value)>,
 }
@@ -56,19 +56,7 @@ impl Accumulator {
         match values {
             Values::Float(values) => {
                 self.numbers += length;
-                let (mut minimum, mut maximum, mut sum) = (self.minimum, self.maximum, 0.0);
-                for value in &values[range] {
-                    // Neither comparison holds for what is not a number.
-                    if *value < minimum {
-                        minimum = *value;
-                    }
-                    if *value > maximum {
-                        maximum = *value;
-                    }
-                    sum += if value.is_nan() { 0.0 } else { *value };
-                }
-                (self.minimum, self.maximum) = (minimum, maximum);
-                self.floats += sum;
+                self.floats(&values[range]);
             }
             Values::Integer(values) => {
                 let values = &values[range];
@@ -105,6 +93,32 @@ impl Accumulator {
         }
     }
 
+    fn floats(&mut self, values: &[f64]) {
+        // Four at a time: a chain of additions waits for each of them.
+        let mut minimum = [f64::INFINITY; 4];
+        let mut maximum = [f64::NEG_INFINITY; 4];
+        let mut sum = [0.0; 4];
+        let (groups, rest) = values.as_chunks::<4>();
+        let mut add = |lane: usize, value: f64| {
+            // Neither comparison holds for what is not a number.
+            minimum[lane] = if value < minimum[lane] { value } else { minimum[lane] };
+            maximum[lane] = if value > maximum[lane] { value } else { maximum[lane] };
+            sum[lane] += if value.is_nan() { 0.0 } else { value };
+        };
+        for group in groups {
+            for (lane, value) in group.iter().enumerate() {
+                add(lane, *value);
+            }
+        }
+        for value in rest {
+            add(0, *value);
+        }
+        for lane in 0..4 {
+            self.extremes(minimum[lane], maximum[lane]);
+        }
+        self.floats += (sum[0] + sum[1]) + (sum[2] + sum[3]);
+    }
+
     fn bools(&mut self, count: u64, truths: u64) {
         self.numbers += count;
         self.integers += i128::from(truths);
@@ -125,6 +139,21 @@ impl Accumulator {
         if self.last.as_ref().is_none_or(|(place, _)| last.0 >= *place) {
             self.last = values.get(last.1).map(|value| (last.0, value));
         }
+    }
+
+    /// Takes in other points of the same device.
+    pub(in crate::telemetry) fn join(&mut self, other: Self) {
+        if let Some((place, value)) = &other.first
+            && self.first.as_ref().is_none_or(|(known, _)| place < known)
+        {
+            self.first = Some((*place, value.clone()));
+        }
+        if let Some((place, value)) = &other.last
+            && self.last.as_ref().is_none_or(|(known, _)| place >= known)
+        {
+            self.last = Some((*place, value.clone()));
+        }
+        self.merge(Self { first: None, last: None, ..other });
     }
 
     /// Takes in the bucket of another device. Of equal times, what was taken in last counts as later.

@@ -7,6 +7,7 @@ use super::super::Telemetry;
 use super::super::chunk::{Chunk, Series};
 use super::super::codec::Malformed;
 use super::super::head::{Column, Head, Values, Words};
+use super::super::rollup::Resolution;
 use super::super::shared::Device;
 use super::super::view::{Source, Span, View};
 use super::accumulator::Place;
@@ -53,7 +54,7 @@ impl Telemetry {
                 for run in &head {
                     buckets.add(run);
                 }
-                fold_chunks(view, metric, buckets)
+                buckets.fold_rollups(view, metric, &Resolution::ALL)
             },
         )
     }
@@ -81,6 +82,40 @@ fn fold_chunks(view: &View<'_>, metric: &str, buckets: &mut Buckets) -> Result<(
 }
 
 impl Buckets {
+    /// Adds rollups where they lie in one bucket, the coarsest first; then what is left of the span, from the chunks.
+    fn fold_rollups(&mut self, view: &View<'_>, metric: &str, resolutions: &[Resolution]) -> Result<(), StoreError> {
+        let Some((coarsest, finer)) = resolutions.split_last() else {
+            return fold_chunks(view, metric, self);
+        };
+        if !self.grid.is_at_least(coarsest.width()) || self.span.to.saturating_sub(self.span.from) < coarsest.width() {
+            return self.fold_rollups(view, metric, finer);
+        }
+        let whole = self.span;
+        let mut rolled = view.rolled(metric, *coarsest, whole)?;
+        for (window, values) in rolled.rows {
+            let bucket = self.grid.number(window.from);
+            if bucket != self.grid.number(window.to) {
+                rolled.open.push(window);
+            } else if let Some(bucket) = self.bucket(bucket) {
+                bucket.join(values);
+            }
+        }
+        rolled.open.sort_unstable_by_key(|open| open.from);
+        rolled.open.dedup_by(|next, open| {
+            let touches = open.to.checked_add(1) == Some(next.from);
+            if touches {
+                open.to = next.to;
+            }
+            touches
+        });
+        for open in rolled.open {
+            self.span = open;
+            self.fold_rollups(view, metric, finer)?;
+        }
+        self.span = whole;
+        Ok(())
+    }
+
     pub(in crate::telemetry) fn new(grid: Grid, span: Span, limit: usize) -> Self {
         Self { grid, span, limit, found: BTreeMap::new(), unopened: BTreeMap::new() }
     }
@@ -219,12 +254,14 @@ fn runs(chunk: &Chunk<'_>, number: i64, metric: &str) -> Result<Vec<Run>, Malfor
     if columns.is_empty() {
         return Ok(Vec::new());
     }
-    let all = chunk.times()?;
+    let mut all = chunk.times()?;
+    let is_alone = columns.len() == 1;
     columns
         .iter()
         .map(|column| {
             let rows = chunk.rows_of(column)?;
             let times = match &rows {
+                None if is_alone => std::mem::take(&mut all),
                 None => all.clone(),
                 Some(rows) => rows.iter().map(|row| all[*row as usize]).collect(),
             };

@@ -11,8 +11,9 @@ use proptest::prelude::*;
 use tesaiot_contract::DeviceId;
 use tesaiot_contract::telemetry::{MessageId, Sample};
 
+use super::questions::{self, any_question};
 use super::{any_sample, any_time};
-use crate::telemetry::{Appender, Entry, MessageQuery, Options, Outcome, Point, RangeQuery, Telemetry};
+use crate::telemetry::{Appender, BucketQuery, Entry, MessageQuery, Options, Outcome, Point, RangeQuery, Telemetry};
 
 #[derive(Debug, Clone)]
 enum Operation {
@@ -20,6 +21,8 @@ enum Operation {
     Append(Vec<(usize, Option<&'static str>, Timestamp, Sample)>, usize),
     Maintain,
     SealAll,
+    /// Maintain until nothing is left to do: rollups and merged chunks too.
+    Settle,
     /// Drop everything and open again.
     Reopen,
     /// Copy the files as a crash would leave them, and go on with the copy.
@@ -33,6 +36,7 @@ fn any_operation() -> impl Strategy<Value = Operation> {
         6 => (proptest::collection::vec(sample, 0..6), 0..2_usize).prop_map(|(samples, messages)| Operation::Append(samples, messages)),
         3 => Just(Operation::Maintain),
         1 => Just(Operation::SealAll),
+        2 => Just(Operation::Settle),
         1 => Just(Operation::Reopen),
         1 => Just(Operation::Crash),
     ]
@@ -153,7 +157,7 @@ fn devices() -> [DeviceId; 3] {
     ["device-a", "device-b", "device-c"].map(|id| DeviceId::new(id).unwrap())
 }
 
-fn run(operations: &[Operation], queries: &[RangeQuery], options: Options) {
+fn run(operations: &[Operation], queries: &[RangeQuery], questions: &[BucketQuery], options: Options) {
     let mut store = Store::new(options);
     let mut model = Model::default();
     let devices = devices();
@@ -183,6 +187,11 @@ fn run(operations: &[Operation], queries: &[RangeQuery], options: Options) {
             Operation::Maintain => {
                 store.appender().maintain().unwrap();
             }
+            Operation::Settle => {
+                store.appender().sweep.hurry();
+                let ends = (0..10_000).any(|_| !store.appender().maintain().unwrap().more);
+                assert!(ends, "maintaining comes to an end");
+            }
             Operation::SealAll => {
                 store.appender().seal_all().unwrap();
                 assert_eq!(store.telemetry().counts().open_samples, 0);
@@ -191,6 +200,9 @@ fn run(operations: &[Operation], queries: &[RangeQuery], options: Options) {
             Operation::Crash => store.crash(),
         }
         compare(store.telemetry(), &model, queries);
+        for question in questions {
+            questions::compare(store.telemetry(), &model.points, question);
+        }
     }
     assert!(store.telemetry().check().unwrap().is_sound());
 }
@@ -278,8 +290,9 @@ proptest! {
     fn every_answer_is_the_models(
         operations in proptest::collection::vec(any_operation(), 1..25),
         queries in proptest::collection::vec(any_query(), 4),
+        questions in proptest::collection::vec(any_question(), 3),
         options in small_options(),
     ) {
-        run(&operations, &queries, options);
+        run(&operations, &queries, &questions, options);
     }
 }

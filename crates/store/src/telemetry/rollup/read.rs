@@ -1,0 +1,102 @@
+//! Reading rollups: what they answer of a span, and what is left to be read from the chunks.
+
+use rusqlite::{Connection, params};
+
+use super::super::bucket::Accumulator;
+use super::super::checksum::of_rollup;
+use super::super::view::Span;
+use super::page::Header;
+use super::{DAY, Resolution, day_of, day_start};
+
+/// What rollups answer of a span.
+#[derive(Debug, Default)]
+pub(in crate::telemetry) struct Rolled {
+    /// The windows with points, in the order of time.
+    pub(in crate::telemetry) rows: Vec<(Span, Accumulator)>,
+    /// What must be read from the chunks, in the order of time: days that are not rolled up, and
+    /// the parts of windows at the ends of the span.
+    pub(in crate::telemetry) open: Vec<Span>,
+    /// Pages that were corrupt, and were passed over.
+    pub(in crate::telemetry) corrupt: u64,
+}
+
+/// The windows of one metric of a device that lie wholly in a span. The connection is inside the
+/// transaction that the chunks are read in. Points of the head are in none of them.
+pub(in crate::telemetry) fn rows(
+    connection: &Connection,
+    device: i64,
+    metric: &str,
+    resolution: Resolution,
+    span: Span,
+) -> rusqlite::Result<Rolled> {
+    let mut rolled = Rolled::default();
+    let mut open_from = Some(span.from);
+    let (first_day, last_day) = (day_of(span.from), day_of(span.to));
+    let due = due(connection, device, first_day, last_day)?;
+    let mut statement = connection.prepare_cached(
+        "SELECT first_day, page, checksum FROM rollup INDEXED BY rollup_by_day
+         WHERE device = ?1 AND resolution = ?2 AND first_day BETWEEN ?3 AND ?4 ORDER BY first_day",
+    )?;
+    let mut pages = statement.query(params![device, resolution.number(), resolution.page_of(first_day), last_day])?;
+    while let Some(row) = pages.next()? {
+        let page_day: i64 = row.get(0)?;
+        let blob = row.get_ref(1)?.as_blob()?;
+        let is_its_own = of_rollup(device, resolution.number(), page_day, blob).matches(row.get(2)?);
+        let header = Header::open(blob, day_start(page_day)).ok().filter(|_| is_its_own);
+        let windows = header.as_ref().and_then(|header| header.windows(metric).ok());
+        let (Some(header), Some(windows)) = (header, windows) else {
+            rolled.corrupt += 1;
+            tracing::error!(device, page_day, "a page of rollups is corrupt; it is passed over");
+            continue;
+        };
+        let width = resolution.width();
+        let page_start = day_start(page_day);
+        for day in &header.days {
+            let day = page_day.saturating_add(i64::from(*day));
+            if due.binary_search(&day).is_ok() {
+                continue;
+            }
+            // The windows of the day that lie wholly in the span.
+            let Some((from, to)) = aligned(day, width, span) else {
+                continue;
+            };
+            if let Some(open) = open_from.filter(|open| *open < from) {
+                rolled.open.push(Span { from: open, to: from - 1 });
+            }
+            open_from = to.checked_add(1).filter(|next| *next <= span.to);
+            let number = |time: i64| ((time - page_start) / width) as u32;
+            for (window, found) in windows.range(number(from)..=number(to)) {
+                let start = page_start + i64::from(*window) * width;
+                rolled.rows.push((Span { from: start, to: start + (width - 1) }, found.clone()));
+            }
+        }
+    }
+    if let Some(open) = open_from.filter(|open| *open <= span.to) {
+        rolled.open.push(Span { from: open, to: span.to });
+    }
+    Ok(rolled)
+}
+
+/// The days of a device that are marked, rising.
+fn due(connection: &Connection, device: i64, first: i64, last: i64) -> rusqlite::Result<Vec<i64>> {
+    connection
+        .prepare_cached("SELECT day FROM rollup_due WHERE device = ?1 AND day BETWEEN ?2 AND ?3 ORDER BY day")?
+        .query_map([device, first, last], |row| row.get(0))?
+        .collect()
+}
+
+/// The first and last time of the windows of a day that lie wholly in a span, if there are any.
+fn aligned(day: i64, width: i64, span: Span) -> Option<(i64, i64)> {
+    // A day at either end of time is not whole.
+    let start = day.checked_mul(DAY)?;
+    let end = start.checked_add(DAY)?;
+    let from = if span.from <= start {
+        start
+    } else {
+        let into = span.from.checked_sub(start)?;
+        start.checked_add(into.checked_add(width - 1)? / width * width)?
+    };
+    let to =
+        if span.to >= end - 1 { end } else { start.checked_add((span.to.checked_sub(start)? + 1) / width * width)? };
+    (from < to).then_some((from, to - 1))
+}
