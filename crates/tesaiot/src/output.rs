@@ -38,6 +38,13 @@ pub(crate) fn data(text: impl fmt::Display) -> anyhow::Result<()> {
     written(write!(stdout, "{text}").and_then(|()| stdout.flush()))
 }
 
+/// Writes bytes to stdout as they are.
+#[cfg(feature = "platform")]
+pub(crate) fn bytes(bytes: &[u8]) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    written(stdout.write_all(bytes).and_then(|()| stdout.flush()))
+}
+
 /// Writes one line to stdout.
 pub(crate) fn line(text: impl fmt::Display) -> anyhow::Result<()> {
     data(format_args!("{text}\n"))

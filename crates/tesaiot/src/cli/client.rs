@@ -5,7 +5,7 @@ pub(crate) mod connection;
 pub(crate) mod error;
 pub(crate) mod wire;
 
-use std::io;
+use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -118,7 +118,40 @@ impl Client {
 
     /// Readings of one device; `query` as in the wire contract.
     pub(crate) fn telemetry(&self, id: &DeviceId, query: &[(&str, &str)]) -> Result<Points, ClientError> {
+        self.telemetry_as(id, query)
+    }
+
+    /// Readings of one device in another form, as the query asks for it.
+    pub(crate) fn telemetry_as<T: DeserializeOwned>(
+        &self,
+        id: &DeviceId,
+        query: &[(&str, &str)],
+    ) -> Result<T, ClientError> {
         self.get(&format!("/devices/{id}/telemetry"), query)
+    }
+
+    /// Readings of one device, however many, in a form that is written as it comes: each piece is
+    /// given to `write`, whose error ends it.
+    pub(crate) fn stream_telemetry(
+        &self,
+        id: &DeviceId,
+        query: &[(&str, &str)],
+        mut write: impl FnMut(&[u8]) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let request = self.agent.get(self.path(&format!("/devices/{id}/telemetry")));
+        let request = request.header("Authorization", self.bearer()).query_pairs(query.iter().copied());
+        // An export takes as long as it takes; the answer's head does not.
+        let request = request.config().timeout_global(None).timeout_recv_response(Some(REQUEST_TIME)).build();
+        let mut body = self.answer(request.call())?.into_body().into_reader();
+        let mut piece = vec![0; 64 * 1024];
+        loop {
+            match body.read(&mut piece) {
+                Ok(0) => return Ok(()),
+                Ok(length) => write(&piece[..length])?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.failed(ureq::Error::Io(error)).into()),
+            }
+        }
     }
 
     fn path(&self, path: &str) -> String {

@@ -3,6 +3,7 @@
 mod feed;
 mod format;
 mod get;
+mod shape;
 mod time;
 mod watch;
 

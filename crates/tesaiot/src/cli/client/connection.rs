@@ -20,7 +20,7 @@ const NOTE: &str = "operator.json";
 const HTTPS_PORT: u16 = 443;
 
 /// The flags of every command that talks to the platform.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Platform")]
 pub(crate) struct ConnectionArgs {
     /// The platform's address, https://HOST:PORT [default: the platform of this machine]

@@ -49,6 +49,29 @@ pub(crate) struct Points {
     pub(crate) truncated: bool,
 }
 
+/// Readings of one metric in buckets.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Buckets {
+    /// `start`, and what was asked for
+    pub(crate) buckets: Vec<serde_json::Map<String, Value>>,
+    /// There are more than were asked for
+    #[serde(default)]
+    pub(crate) truncated: bool,
+}
+
+/// Readings of one metric, chosen for a plot.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Plot {
+    pub(crate) plot: Vec<PlotPoint>,
+}
+
+/// One of them.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+pub(crate) struct PlotPoint {
+    pub(crate) time: String,
+    pub(crate) value: Value,
+}
+
 /// A new API key: the only time it is readable.
 #[derive(Deserialize)]
 pub(crate) struct NewKey {

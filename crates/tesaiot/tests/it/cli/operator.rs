@@ -136,3 +136,44 @@ fn stored_readings_in_every_format() {
     refused(home, "telemetry get pump-7 --token wrong", 6, "does not accept the token");
     assert_eq!(platform.stop("TERM").code, Some(0));
 }
+
+#[test]
+fn stored_readings_in_buckets_and_plots() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let home = home.path();
+    let platform = Up::start(home);
+    ok(home, "device add pump-7");
+    ok(home, "publish --certs-dir pump-7 --count 7 --interval 0");
+    let points = json(home, "telemetry get pump-7 --metric spo2 --json");
+    let values: Vec<f64> =
+        points.as_array().expect("an array").iter().filter_map(|point| point["value"].as_f64()).collect();
+    assert_eq!(values.len(), 7);
+
+    // A bucket wider than the test is long, unless midnight comes between.
+    let buckets = json(home, "telemetry get pump-7 --metric spo2 --bucket 7d --json");
+    let count: u64 = buckets.as_array().expect("an array").iter().filter_map(|bucket| bucket["count"].as_u64()).sum();
+    assert_eq!(count, 7);
+    let highest = buckets.as_array().expect("an array").iter().filter_map(|bucket| bucket["max"].as_f64());
+    assert_eq!(highest.reduce(f64::max), values.iter().copied().reduce(f64::max));
+    let table = ok(home, "telemetry get pump-7 --metric spo2 --bucket 7d --aggregate avg,count").stdout;
+    let header: Vec<&str> = table.lines().next().unwrap_or_default().split_whitespace().collect();
+    assert_eq!(header, ["START", "AVG", "COUNT"]);
+    let csv = ok(home, "telemetry get pump-7 --metric spo2 --bucket 7d --aggregate min,last --format csv").stdout;
+    assert!(csv.starts_with("start,min,last"), "{csv}");
+    // Readings have whole seconds: a bucket for each is at most as many as the readings.
+    let filled = ok(home, "telemetry get pump-7 --metric spo2 --bucket 1s --fill previous --format ndjson").stdout;
+    for line in filled.lines() {
+        let bucket: Value = serde_json::from_str(line).expect("JSON");
+        assert!(bucket["avg"].is_number(), "{line}");
+    }
+
+    let plot = json(home, "telemetry get pump-7 --metric spo2 --points 3 --json");
+    let plot = plot.as_array().expect("an array");
+    assert_eq!(plot.len(), 3);
+    assert!(plot.iter().all(|point| values.contains(&point["value"].as_f64().expect("a number"))), "{plot:?}");
+
+    refused(home, "telemetry get pump-7 --bucket 1m", 2, "--metric");
+    refused(home, "telemetry get pump-7 --metric spo2 --bucket 1m --points 3", 2, "--points");
+    refused(home, "telemetry get pump-7 --metric spo2 --fill zero", 2, "--bucket");
+    assert_eq!(platform.stop("TERM").code, Some(0));
+}
