@@ -14,6 +14,7 @@
 //! and connections stop being read. Nothing that was accepted is thrown away.
 
 mod entries;
+pub(crate) mod replay;
 mod writer;
 
 use std::sync::Arc;
@@ -24,8 +25,8 @@ use jiff::Timestamp;
 use tesaiot_broker::{Outcome, Receipt};
 use tesaiot_contract::telemetry::{Limits, PayloadError};
 use tesaiot_contract::{DeviceId, DeviceTopic, Sample};
-use tesaiot_store::Appender;
-use tesaiot_store::telemetry::Entry;
+use tesaiot_store::telemetry::{Appended, Entry, Replay};
+use tesaiot_store::{Appender, StoreError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -35,9 +36,9 @@ use crate::incidents::Incidents;
 const QUEUED_MESSAGES: usize = 16 * 1024;
 /// Payload bytes that may wait for the writer, in KiB.
 const QUEUED_KIB: usize = 64 * 1024;
-/// Committed samples a slow watcher may be behind before it misses some.
 /// How long a request waits for its commit before it is told to come back.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(20);
+/// Committed samples a slow watcher may be behind before it misses some.
 const LIVE_BACKLOG: usize = 4096;
 
 /// A sample that is on disk.
@@ -63,6 +64,8 @@ pub(crate) enum Waiting {
     Publisher(Receipt, Outcome),
     /// An HTTP request.
     Request(oneshot::Sender<()>),
+    /// An operator, for dead letters that are understood now.
+    Replay(Vec<Replay>, oneshot::Sender<Result<Vec<Option<Appended>>, StoreError>>),
 }
 
 /// One message on its way to the store.
@@ -82,11 +85,11 @@ pub(crate) struct IngestCounters {
     pub(crate) duplicates: AtomicU64,
     pub(crate) dead_letters: AtomicU64,
     pub(crate) failed_commits: AtomicU64,
+    /// Whether the last attempt to commit failed.
+    pub(crate) failing: AtomicBool,
 }
 
 impl IngestCounters {
-    /// Whether the last attempt to commit failed.
-    pub(crate) failing: AtomicBool,
     pub(crate) fn to_json(&self) -> serde_json::Value {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         serde_json::json!({
@@ -182,9 +185,6 @@ impl Ingest {
         self.live.downgrade()
     }
 
-    pub(crate) fn counters(&self) -> &IngestCounters {
-        &self.counters
-    }
     /// Whether messages are being stored: the writer lives, and its last commit succeeded.
     pub(crate) fn is_storing(&self) -> bool {
         !self.queue.is_closed() && !self.counters.failing.load(Ordering::Relaxed)
@@ -195,6 +195,9 @@ impl Ingest {
         self.queue.closed().await;
     }
 
+    pub(crate) fn counters(&self) -> &IngestCounters {
+        &self.counters
+    }
 
     /// Takes an MQTT message. What it says decides where it goes: samples, verbatim messages, dead letters.
     pub(crate) async fn message(

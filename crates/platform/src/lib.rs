@@ -13,10 +13,12 @@
 //! | `api` | HTTPS: REST and the live feed |
 //! | `first_start` | what exists after the first start and not before |
 //! | [`data_dir`] | what is where on disk |
+//! | [`backup`] | a copy of all of it while it runs, and its way back |
 //! | [`error`] | why a platform does not start |
 
 mod api;
 pub mod app;
+pub mod backup;
 pub mod config;
 pub mod data_dir;
 pub mod error;
@@ -24,9 +26,9 @@ mod first_start;
 mod gate;
 mod incidents;
 pub mod ingest;
+mod open_files;
 mod presence;
 pub mod provisioning;
-mod open_files;
 
 pub use app::{Addresses, App, Platform};
 pub use config::{Config, RootKey};

@@ -90,6 +90,8 @@ impl Writer {
             match submission.waiting {
                 Waiting::Publisher(receipt, outcome) => receipts.push((receipt, outcome)),
                 Waiting::Request(stored) => drop(stored.send(())),
+                // Not tried again when the disk is full: the letters are where they were, and the operator is told.
+                Waiting::Replay(replays, answer) => drop(answer.send(self.appender.replay(&replays))),
                 Waiting::Nobody => {}
             }
         }
@@ -105,17 +107,17 @@ impl Writer {
         loop {
             match self.appender.append(entries) {
                 Ok(appended) => {
+                    self.counters.failing.store(false, Ordering::Relaxed);
                     if wait > RETRY.0 {
                         tracing::info!("the telemetry store commits again");
-                    self.counters.failing.store(false, Ordering::Relaxed);
                     }
                     return Some(appended);
                 }
                 Err(error) => {
                     self.counters.failed_commits.fetch_add(1, Ordering::Relaxed);
+                    self.counters.failing.store(true, Ordering::Relaxed);
                     if wait == RETRY.0 {
                         tracing::warn!(%error, "the telemetry store cannot commit; nothing is acknowledged meanwhile");
-                    self.counters.failing.store(true, Ordering::Relaxed);
                     }
                     if self.closing.is_cancelled() {
                         tracing::error!(%error, "messages that were not acknowledged could not be stored");
