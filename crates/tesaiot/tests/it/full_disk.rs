@@ -31,7 +31,9 @@ fn a_full_disk_stops_acknowledgements_and_nothing_else() {
     small_disk.args(["sh", "-c", ON_A_SMALL_DISK, "sh"]).arg(&data).arg(&disk).arg(tesaiot()).args(arguments(&disk));
     let platform = PlatformProcess::start_as(&mut small_disk, &data);
     let operator = platform.operator();
-    let counter = |name: &str| operator.get("/health").expect(200)["ingest"][name].as_u64().expect("a counter");
+    // Health tells whether the platform stores, and counts either way.
+    let health = || serde_json::from_str::<Value>(&operator.get("/health").text).expect("JSON");
+    let counter = |name: &str| health()["ingest"][name].as_u64().expect("a counter");
     let mut wire = Wire::login(platform.mqtt(), &device, Version::V5);
     assert_eq!(wire.acknowledged(1, &device.topic("telemetry"), br#"{"before":1}"#), 0);
 
@@ -63,6 +65,7 @@ fn a_full_disk_stops_acknowledgements_and_nothing_else() {
         assert!(sent < 200, "the disk never was full");
     }
     wait_until("it tries again", || (counter("failed_commits") > 1).then_some(()));
+    assert_eq!((operator.get("/health").status, health()["status"].clone()), (503, json!("not storing")));
     assert_eq!(counter("messages"), u64::from(sent) - 1, "the last one is not stored");
     let latest = operator.get("/devices/pump-7/telemetry/latest").expect(200)["latest"].clone();
     assert_eq!(latest[0]["metric"], "before", "reads go on: {latest}");
@@ -73,6 +76,7 @@ fn a_full_disk_stops_acknowledgements_and_nothing_else() {
     fs::remove_file(&filler).expect("space again");
     drop(file);
     assert_eq!(wire.acknowledgement(sent), 0);
+    assert_eq!(operator.get("/health").expect(200)["status"], "ok");
     assert!(sent > acknowledged);
     assert_eq!(wire.acknowledged(sent + 1, &device.topic("telemetry"), br#"{"after":1}"#), 0);
     let latest = operator.get("/devices/pump-7/telemetry/latest").expect(200)["latest"].clone();
