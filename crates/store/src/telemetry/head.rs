@@ -4,6 +4,8 @@
 //! another column and every value is kept exactly. Columns are joined again when they are read.
 
 use std::collections::HashMap;
+use std::hash::BuildHasher;
+use std::mem::discriminant;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -23,8 +25,9 @@ pub(super) struct Head {
     pub(super) columns: Vec<Column>,
     /// Of each column where its newest value stands: of equal times, the last.
     pub(super) newest: Vec<NewestPlace>,
-    /// The columns of each metric name.
-    by_name: HashMap<Arc<str>, Vec<u32>>,
+    /// The columns by a hash of name, unit and type: a metric may have another unit in every sample,
+    /// and must not be looked for among all of them.
+    by_hash: HashMap<u64, Vec<u32>>,
     /// The tail position of the oldest row.
     pub(super) oldest: i64,
     /// When the oldest row arrived. Not a time of day: clocks jump.
@@ -92,7 +95,7 @@ impl Head {
             rows: Rows::default(),
             columns: Vec::new(),
             newest: Vec::new(),
-            by_name: HashMap::new(),
+            by_hash: HashMap::new(),
             oldest: 0,
             since: Instant::now(),
             values: 0,
@@ -139,17 +142,15 @@ impl Head {
         if self.columns.get(place).is_some_and(|column| column.takes(row, metric)) {
             return place;
         }
-        let known = self.by_name.get(&*metric.name).map_or(&[][..], Vec::as_slice);
+        let hash = self.by_hash.hasher().hash_one((&metric.name, &metric.unit, discriminant(&metric.value)));
+        let known = self.by_hash.get(&hash).map_or(&[][..], Vec::as_slice);
         if let Some(&column) = known.iter().find(|column| self.columns[**column as usize].takes(row, metric)) {
             return column as usize;
         }
-        let name = match known.first() {
-            Some(&column) => Arc::clone(&self.columns[column as usize].name),
-            None => Arc::from(&*metric.name),
-        };
+        let name: Arc<str> = Arc::from(&*metric.name);
         let column = self.columns.len();
         let number = u32::try_from(column).expect("a head has no more columns than values");
-        self.by_name.entry(Arc::clone(&name)).or_default().push(number);
+        self.by_hash.entry(hash).or_default().push(number);
         self.bytes += COLUMN_BYTES + name.len();
         self.newest.push(NewestPlace::default());
         self.columns.push(Column {

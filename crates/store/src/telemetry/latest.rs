@@ -33,19 +33,38 @@ struct Newest {
 impl LatestValues {
     /// Takes in what is newer in a head: of equal times, the last to arrive.
     pub(super) fn merge(&mut self, head: &Head) {
-        for candidate in newest_in(head, None) {
-            if self.by_metric.get(candidate.name).is_none_or(|known| candidate.newest.time >= known.time)
-                && let Some(newest) = candidate.read(head)
-            {
+        let mut newer = newest_in(head, None);
+        newer.retain(|candidate| {
+            self.by_metric.get(candidate.name).is_none_or(|known| candidate.newest.time >= known.time)
+        });
+        if newer.len() > MAXIMUM_METRICS {
+            // Of so many only these can stay; what the others replace is not the newest any more.
+            newer.select_nth_unstable_by(MAXIMUM_METRICS, |one, other| {
+                let heard = |candidate: &Candidate<'_>| head.rows.received.get(candidate.newest.row as usize).copied();
+                (heard(other), other.name).cmp(&(heard(one), one.name))
+            });
+            for silent in newer.drain(MAXIMUM_METRICS..) {
+                self.by_metric.remove(silent.name);
+            }
+        }
+        for candidate in newer {
+            if let Some(newest) = candidate.read(head) {
                 self.by_metric.insert(Arc::clone(candidate.name), newest);
             }
         }
-        while self.by_metric.len() > MAXIMUM_METRICS {
-            let silent = self.by_metric.iter().min_by_key(|(_, newest)| newest.received);
-            let Some(name) = silent.map(|(name, _)| Arc::clone(name)) else {
-                break;
-            };
-            self.by_metric.remove(&name);
+        self.forget_silent();
+    }
+
+    /// Leaves as many metrics as may be remembered, those heard of last.
+    fn forget_silent(&mut self) {
+        let Some(excess) = self.by_metric.len().checked_sub(MAXIMUM_METRICS).filter(|excess| *excess > 0) else {
+            return;
+        };
+        let mut heard: Vec<(i64, Arc<str>)> =
+            self.by_metric.iter().map(|(name, newest)| (newest.received, Arc::clone(name))).collect();
+        heard.select_nth_unstable(excess - 1);
+        for (_, name) in &heard[..excess] {
+            self.by_metric.remove(name);
         }
     }
 
@@ -172,4 +191,40 @@ fn newest_in<'a>(head: &'a Head, metric: Option<&str>) -> Vec<Candidate<'a>> {
     candidates.dedup_by(|one, kept| one.name == kept.name);
     candidates.reverse();
     candidates
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use tesaiot_contract::telemetry::{Metric, Sample};
+
+    /// A head of one sample with the metrics from `first` on, received at a moment.
+    fn head(first: usize, count: usize, received: i64) -> Head {
+        let metric = |number| Metric { name: format!("{number:05}").into(), value: Value::Bool(true), unit: None };
+        let mut head = Head::new();
+        let metrics = (first..first + count).map(metric).collect();
+        head.push(1, None, received, &Sample { time: None, id: None, metrics });
+        head
+    }
+
+    proptest! {
+        #[test]
+        fn the_metrics_heard_of_last_are_remembered(
+            heads in proptest::collection::vec((0..3000_usize, 1..3000_usize), 1..4),
+        ) {
+            let (mut latest, mut model) = (LatestValues::default(), BTreeMap::new());
+            for (received, (first, count)) in (1..).zip(heads) {
+                latest.merge(&head(first, count, received));
+                model.extend((first..first + count).map(|number| (format!("{number:05}"), received)));
+                let mut heard: Vec<(i64, String)> = model.into_iter().map(|(name, received)| (received, name)).collect();
+                heard.sort();
+                let kept = heard.split_off(heard.len().saturating_sub(MAXIMUM_METRICS));
+                model = kept.into_iter().map(|(received, name)| (name, received)).collect();
+            }
+            let found: BTreeMap<String, i64> =
+                latest.by_metric.iter().map(|(name, newest)| (name.to_string(), newest.received)).collect();
+            prop_assert_eq!(found, model);
+        }
+    }
 }

@@ -146,15 +146,17 @@ fn collect(rows: &Rows, columns: &[&Column], span: Span, found: &mut Vec<Point>)
         }
         return;
     }
-    // Where each column stands: its next value.
-    let mut places = vec![0_usize; columns.len()];
-    for row in 0..rows.times.len() {
-        for (column, place) in columns.iter().zip(&mut places) {
-            if column.rows.get(*place).is_some_and(|next| *next as usize == row) {
-                found.extend(point(rows, column, row, *place, span));
-                *place += 1;
-            }
-        }
+    // Row by row, in the work of the values there are: of a device that never sends a name twice,
+    // columns times rows would be without end.
+    let mut cells = Vec::new();
+    for (number, column) in (0_u32..).zip(columns) {
+        let is_wanted = |row: &u32| rows.times.get(*row as usize).is_some_and(|time| span.contains(*time));
+        let wanted = (0_u32..).zip(&column.rows).filter(|(_, row)| is_wanted(row));
+        cells.extend(wanted.map(|(place, row)| (*row, number, place)));
+    }
+    cells.sort_unstable();
+    for (row, number, place) in cells {
+        found.extend(point(rows, columns[number as usize], row as usize, place as usize, span));
     }
 }
 

@@ -22,6 +22,8 @@ const CHUNKS_PER_CALL: usize = 4;
 /// Windows of all metrics of a day, above which the day is left to its chunks: a device that
 /// invents names all day would take memory for each of them.
 const MAXIMUM_WINDOWS: usize = 200_000;
+/// What a metric takes besides its windows, in windows: its part of a tree has room for as many.
+const WINDOWS_OF_A_METRIC: usize = 11;
 /// Days that are ever rolled up: at the very ends of time a day is not whole.
 const DAYS: std::ops::RangeInclusive<i64> = -106_000..=106_000;
 
@@ -156,6 +158,10 @@ impl Job {
                 self.add_column(number, &times, column);
             }
         }
+        if self.windows > MAXIMUM_WINDOWS {
+            self.minutes.clear();
+            self.chunks.clear();
+        }
         Ok(())
     }
 
@@ -169,6 +175,9 @@ impl Job {
         }
         let windows = self.minutes.entry(Arc::clone(&column.name)).or_default();
         let known = windows.len();
+        if known == 0 {
+            self.windows += WINDOWS_OF_A_METRIC;
+        }
         while start < end {
             let window = (time(start) - span.from) / width;
             let window_end = span.from + (window + 1) * width;
