@@ -3,6 +3,8 @@
 #[cfg(feature = "device")]
 pub(crate) mod agent;
 #[cfg(feature = "platform")]
+mod backup;
+#[cfg(feature = "platform")]
 pub(crate) mod client;
 #[cfg(all(feature = "device", feature = "platform"))]
 mod demo;
@@ -10,11 +12,15 @@ mod demo;
 mod device;
 #[cfg(feature = "platform")]
 mod logging;
+#[cfg(feature = "platform")]
+mod progress;
 #[cfg(feature = "device")]
 pub(crate) mod publish;
 mod signal;
 #[cfg(feature = "platform")]
 mod span;
+#[cfg(feature = "platform")]
+mod store;
 #[cfg(feature = "platform")]
 mod telemetry;
 #[cfg(feature = "platform")]
@@ -71,6 +77,12 @@ enum Command {
     /// Read what devices sent, and watch it arrive
     #[cfg(feature = "platform")]
     Telemetry(telemetry::TelemetryArgs),
+    /// Back up the platform of this machine while it runs, or restore a backup
+    #[cfg(feature = "platform")]
+    Backup(backup::BackupArgs),
+    /// Check, measure and compact the telemetry store of this machine's platform
+    #[cfg(feature = "platform")]
+    Store(store::StoreArgs),
     /// Publish simulated telemetry, once or for a while
     #[cfg(feature = "device")]
     Publish(publish::PublishArgs),
@@ -94,6 +106,10 @@ impl Cli {
             Command::Device(arguments) => arguments.run().map(|()| exit::code(exit::OK)),
             #[cfg(feature = "platform")]
             Command::Telemetry(arguments) => arguments.run().map(|()| exit::code(exit::OK)),
+            #[cfg(feature = "platform")]
+            Command::Backup(arguments) => arguments.run().map(|()| exit::code(exit::OK)),
+            #[cfg(feature = "platform")]
+            Command::Store(arguments) => arguments.run(),
             #[cfg(feature = "device")]
             Command::Publish(arguments) => arguments.run(),
             #[cfg(feature = "device")]

@@ -56,6 +56,14 @@ fn advice(error: &(dyn Error + 'static)) -> Option<Advice> {
     if let Some(error) = error.downcast_ref::<tesaiot_platform::BuildError>() {
         return Some(Advice { hint: Some(error.hint()), code: build_code(error) });
     }
+    #[cfg(feature = "platform")]
+    if let Some(error) = error.downcast_ref::<tesaiot_platform::backup::BackupError>() {
+        return Some(Advice { hint: Some(error.hint().to_owned()), code: exit::FILE });
+    }
+    #[cfg(feature = "platform")]
+    if let Some(error) = error.downcast_ref::<tesaiot_store::StoreError>() {
+        return Some(Advice { hint: error.hint().map(str::to_owned), code: exit::FILE });
+    }
     #[cfg(feature = "device")]
     if let Some(advice) = crate::cli::publish::failure::advice(error) {
         return Some(advice);

@@ -5,6 +5,8 @@
 
 #[cfg(feature = "device")]
 mod agent;
+#[cfg(feature = "platform")]
+mod backup;
 #[cfg(all(feature = "device", feature = "platform"))]
 mod cli;
 #[cfg(feature = "platform")]
@@ -15,6 +17,8 @@ mod exactly_once;
 mod full_disk;
 #[cfg(feature = "platform")]
 mod kill9;
+#[cfg(feature = "platform")]
+mod letters;
 mod peers;
 #[cfg(feature = "device")]
 mod publish;

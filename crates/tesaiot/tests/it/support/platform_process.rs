@@ -67,13 +67,17 @@ impl PlatformProcess {
         Device::new(out)
     }
 
+    /// REST without credentials.
+    pub(crate) fn rest(&self) -> Rest {
+        Rest::new(&format!("https://{}", self.address("https")), &self.data_directory.join("ca/ca-chain.pem"))
+    }
+
     /// REST with the rights of the platform's own operator.
     pub(crate) fn operator(&self) -> Rest {
         let access = std::fs::read(self.data_directory.join("operator.json")).expect("operator.json");
         let access: Value = serde_json::from_slice(&access).expect("operator.json is JSON");
         let token = access["token"].as_str().expect("a token");
-        Rest::new(&format!("https://{}", self.address("https")), &self.data_directory.join("ca/ca-chain.pem"))
-            .with_header("Authorization", &format!("Bearer {token}"))
+        self.rest().with_header("Authorization", &format!("Bearer {token}"))
     }
 
     /// Its process id, of `command`'s own process.
