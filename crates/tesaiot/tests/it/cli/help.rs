@@ -2,7 +2,7 @@
 
 use super::tesaiot_run;
 
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 23] = [
     "",
     "up",
     "demo",
@@ -19,6 +19,12 @@ const COMMANDS: [&str; 17] = [
     "telemetry",
     "telemetry get",
     "telemetry watch",
+    "backup",
+    "backup restore",
+    "store",
+    "store check",
+    "store stats",
+    "store compact",
     "publish",
 ];
 
