@@ -1,7 +1,7 @@
 //! The telemetry store against the same data in SQLite rows, PostgreSQL and TimescaleDB, every commit on the disk.
 //!
 //! `cargo xtask bench store` installs what it needs and prints every figure. Absolute figures move with the machine;
-//! the stores run one after the other in one run, so that their ratios can be trusted more.
+//! the stores take turns in one run, so that their ratios can be trusted more.
 //!
 //! The other stores get the leanest form of the data: a number for the series, a time and a value. Ours keeps what it
 //! always keeps: also the unit, the receive time and the number of each message, for exactly-once storage.
@@ -18,8 +18,10 @@ mod ours;
 mod postgres;
 mod server;
 mod sqlite;
+mod year;
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -27,8 +29,8 @@ use anyhow::{Context, Result};
 
 use data::Kind;
 use engine::Engine;
-use figures::Measured;
-use measure::Answers;
+use figures::Times;
+use measure::Store;
 use ours::Ours;
 use postgres::Postgres;
 use server::Installation;
@@ -47,32 +49,31 @@ fn main() -> Result<()> {
     println!("{}", machine());
     // Not in the system's folder for temporary files: that may be memory, where nothing is ever synced.
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
-    let mut answers = Answers::default();
-    let mut stores = Vec::new();
-    for contender in contenders(directory.path())? {
-        stores.push(contender.measure(&mut answers)?);
+    println!("16 KiB written and synced: median {:.2} ms", synced_write(directory.path())?.at(0.5));
+    let contenders = contenders(directory.path())?;
+    let mut stores = measure::rounded(open(&contenders, Kind::Rounded)?)?;
+    let precise = measure::precise(open(&contenders, Kind::FullPrecision)?)?;
+    for (store, precise) in stores.iter_mut().zip(precise) {
+        store.figures.extend(precise.figures);
     }
     figures::print_table(&stores);
     println!("\n{}", machine());
     alone::run(directory.path())
 }
 
-/// A store to measure: opened new for each of the two kinds of data, and gone before the next one.
+/// A store to measure: opened new for each of the two kinds of data.
 struct Contender {
     name: String,
     open: Box<dyn Fn(Kind) -> Result<Box<dyn Engine>>>,
 }
 
-impl Contender {
-    fn measure(&self, answers: &mut Answers) -> Result<Measured> {
-        let started = Instant::now();
-        eprintln!("==> {}", self.name);
-        let failed = || format!("{} failed", self.name);
-        let mut figures = measure::rounded((self.open)(Kind::Rounded)?.as_mut(), answers).with_context(failed)?;
-        figures.extend(measure::precise((self.open)(Kind::FullPrecision)?.as_mut()).with_context(failed)?);
-        eprintln!("    {}: {:.1} s", self.name, started.elapsed().as_secs_f64());
-        Ok(Measured { name: self.name.clone(), figures })
-    }
+/// New, empty stores for one kind of data.
+fn open(contenders: &[Contender], kind: Kind) -> Result<Vec<Store>> {
+    let open = |contender: &Contender| {
+        let engine = (contender.open)(kind).with_context(|| format!("{} cannot be opened", contender.name))?;
+        Ok(Store::new(contender.name.clone(), engine, kind))
+    };
+    contenders.iter().map(open).collect()
 }
 
 /// Every store that can be had here; the others are named with the reason.
@@ -121,6 +122,19 @@ fn folder(parent: &Path, name: &str, kind: Kind) -> Result<PathBuf> {
     let folder = parent.join(format!("{name}-{kind:?}"));
     fs::create_dir(&folder).with_context(|| format!("no folder {}", folder.display()))?;
     Ok(folder)
+}
+
+/// What the disk asks for a commit: the floor under every latency here.
+fn synced_write(directory: &Path) -> Result<Times> {
+    let mut file = fs::File::create(directory.join("synced"))?;
+    let mut times = Times::default();
+    for _ in 0..200 {
+        let started = Instant::now();
+        file.write_all(&[1; 16 << 10])?;
+        file.sync_data()?;
+        times.push(started.elapsed());
+    }
+    Ok(times)
 }
 
 /// What the figures are measured on.

@@ -1,19 +1,25 @@
-//! One store after the other through the same questions.
+//! All stores through the same load, questions and commits.
+//!
+//! Machines are noisy, and a noise that lasts for seconds must not fall upon one store alone: the stores are open
+//! together and take turns, one answer or a second of commits at a time.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::data::{ASKED, DAY, DAY_END, DEVICES, Kind, METRICS, Message, QUICK_DEVICE, START, Source};
 use super::engine::{Digest, Engine, Series};
-use super::figures::{Figure, Times, Unit};
+use super::figures::{Figure, Measured, Times, Unit};
 
 /// Rounds of the load that go into one commit.
 const LOAD: usize = 10;
-/// Rounds that are measured: two chunks of every device.
-const ROUNDS: usize = 1440;
-/// A store that is slower than that is not waited for.
-const PATIENCE: Duration = Duration::from_secs(8);
+/// Turns in which commits are measured.
+const TURNS: usize = 6;
+/// Rounds of messages in a turn; all of them fill two chunks of every device.
+const TURN_ROUNDS: usize = 240;
+/// A store that is slower than that ends its turn early.
+const TURN: Duration = Duration::from_millis(1300);
 /// Rounds of the full-precision data: two hours.
 const PRECISE_ROUNDS: usize = 1440;
 /// Answers of which the median is taken, after one that is not counted.
@@ -21,113 +27,150 @@ const ANSWERS: usize = 9;
 /// A question is not repeated for longer.
 const QUESTION: Duration = Duration::from_secs(2);
 
-/// The answers of the store that was asked first, for the others to agree with.
-#[derive(Default)]
-pub(crate) struct Answers(Vec<(&'static str, Digest)>);
-
-/// A day of rounded data; then the questions, then durable commits behind all of it.
-pub(crate) fn rounded(engine: &mut dyn Engine, answers: &mut Answers) -> Result<Vec<Figure>> {
-    let mut source = Source::new(Kind::Rounded, DEVICES);
-    let mut messages = Vec::new();
-    let started = Instant::now();
-    let mut values = 0;
-    for _ in 0..DAY / LOAD {
-        messages.clear();
-        (0..LOAD).for_each(|_| source.round(true, &mut messages));
-        engine.load(&messages)?;
-        values += messages.len() * METRICS;
-    }
-    engine.loaded()?;
-    eprintln!("    {values} values loaded in {:.1} s", started.elapsed().as_secs_f64());
-    let mut figures = questions(engine, answers)?;
-    for (rounds, names) in [
-        (1, ["ingest, 1,300 values in a commit", "  commit and the work behind it: median", "  p99", "  longest"]),
-        (10, ["ingest, 13,000 values in a commit", "  commit and the work behind it: median", "  p99", "  longest"]),
-    ] {
-        let (times, stored) = ingest(engine, &mut source, rounds)?;
-        values += stored;
-        let rate = stored as f64 / times.total().as_secs_f64();
-        figures.push(Figure::new(names[0], Unit::PerSecond, rate).goal(1e6));
-        for (name, share) in [(names[1], 0.5), (names[2], 0.99), (names[3], 1.0)] {
-            figures.push(Figure::new(name, Unit::Milliseconds, times.at(share)));
-        }
-    }
-    let disk = engine.settle()?;
-    let each = |bytes: u64| bytes as f64 / values as f64;
-    figures.push(Figure::new("disk: rounded sensor data", Unit::BytesPerValue, each(disk.used)).goal(1.2));
-    figures.push(Figure::new("  with freed pages, the size of the file", Unit::BytesPerValue, each(disk.file)));
-    Ok(figures)
+/// A store, and how far it has come.
+pub(crate) struct Store {
+    name: String,
+    engine: Box<dyn Engine>,
+    source: Source,
+    values: usize,
+    figures: Vec<Figure>,
 }
 
-/// Two hours of full-precision data in durable commits.
-pub(crate) fn precise(engine: &mut dyn Engine) -> Result<Vec<Figure>> {
-    let mut source = Source::new(Kind::FullPrecision, DEVICES);
-    let mut messages: Vec<Message> = Vec::new();
-    for _ in 0..PRECISE_ROUNDS / LOAD {
-        messages.clear();
-        (0..LOAD).for_each(|_| source.round(false, &mut messages));
-        engine.load(&messages)?;
+impl Store {
+    pub(crate) fn new(name: String, engine: Box<dyn Engine>, kind: Kind) -> Self {
+        Self { name, engine, source: Source::new(kind, DEVICES), values: 0, figures: Vec::new() }
     }
-    engine.loaded()?;
-    let values = PRECISE_ROUNDS * DEVICES * METRICS;
-    let disk = engine.settle()?.used as f64 / values as f64;
-    Ok(vec![Figure::new("disk: full-precision noise", Unit::BytesPerValue, disk).goal(6.5)])
-}
 
-/// Commits, each with what the writer does before the next one: a batch that waits, waits for both.
-fn ingest(engine: &mut dyn Engine, source: &mut Source, rounds_each: usize) -> Result<(Times, usize)> {
-    let mut times = Times::default();
-    let mut messages = Vec::new();
-    let mut values = 0;
-    for _ in 0..ROUNDS / rounds_each {
-        messages.clear();
-        (0..rounds_each).for_each(|_| source.round(false, &mut messages));
-        engine.prepare(&messages);
+    /// The next messages, in the order in which they arrive.
+    fn receive(&mut self, rounds: usize, quick: bool) -> Vec<Message> {
+        let mut messages = Vec::new();
+        (0..rounds).for_each(|_| self.source.round(quick, &mut messages));
+        self.values += messages.len() * METRICS;
+        messages
+    }
+
+    fn load(&mut self, rounds: usize, quick: bool) -> Result<()> {
         let started = Instant::now();
-        engine.commit(&messages)?;
-        engine.between()?;
-        times.push(started.elapsed());
-        values += messages.len() * METRICS;
-        if times.total() > PATIENCE {
-            break;
+        for _ in 0..rounds / LOAD {
+            let messages = self.receive(LOAD, quick);
+            self.engine.load(&messages)?;
         }
+        self.engine.loaded()?;
+        eprintln!("    {}: {} values loaded in {:.1} s", self.name, self.values, started.elapsed().as_secs_f64());
+        Ok(())
     }
-    Ok((times, values))
-}
 
-fn questions(engine: &mut dyn Engine, answers: &mut Answers) -> Result<Vec<Figure>> {
-    let series = |device| Series { device, metric: ASKED, from: START, to: DAY_END };
-    let mut ask = |name, question: &mut dyn FnMut(&mut dyn Engine) -> Result<Digest>| -> Result<Figure> {
-        let first = question(engine).with_context(|| format!("{name}: no answer"))?;
-        answers.check(name, first)?;
-        let mut times = Times::default();
-        for _ in 0..ANSWERS {
+    /// Commits, each with what the writer does before the next one: a batch that waits, waits for both.
+    fn ingest(&mut self, rounds_each: usize, times: &mut Times) -> Result<usize> {
+        let (mut turn, mut values) = (Duration::ZERO, 0);
+        for _ in 0..TURN_ROUNDS / rounds_each {
+            let messages = self.receive(rounds_each, false);
+            self.engine.prepare(&messages);
             let started = Instant::now();
-            question(engine)?;
-            times.push(started.elapsed());
-            if times.total() > QUESTION {
+            self.engine.commit(&messages)?;
+            self.engine.between()?;
+            let took = started.elapsed();
+            times.push(took);
+            turn += took;
+            values += messages.len() * METRICS;
+            if turn > TURN {
                 break;
             }
         }
-        Ok(Figure::new(name, Unit::Milliseconds, times.at(0.5)))
-    };
-    Ok(vec![
-        ask("24 h of a series at 5 s: 17,280 points", &mut |engine| engine.points(series(7)))?,
-        ask("24 h of a series at 1 Hz: 86,400 points", &mut |engine| engine.points(series(QUICK_DEVICE)))?.goal(3.0),
-        ask("  in 288 buckets", &mut |engine| engine.buckets(series(QUICK_DEVICE)))?.goal(1.0),
-        ask("average of a metric over 100 devices, 24 h at 5 s", &mut |engine| engine.average(series(0)))?.goal(50.0),
-        ask("latest: 13 metrics of 101 devices", &mut |engine| engine.latest())?,
-    ])
+        Ok(values)
+    }
+
+    fn figure(&mut self, name: &'static str, unit: Unit, value: f64, goal: Option<f64>) {
+        self.figures.push(Figure { name, unit, value, goal });
+    }
 }
 
-impl Answers {
-    fn check(&mut self, name: &'static str, answer: Digest) -> Result<()> {
-        match self.0.iter().find(|(asked, _)| *asked == name) {
-            Some((_, expected)) => {
-                anyhow::ensure!(expected.agrees(answer), "{name}: {answer:?}, and the first store said {expected:?}");
-            }
-            None => self.0.push((name, answer)),
-        }
-        Ok(())
+/// A day of rounded data; then the questions, then durable commits behind all of it.
+pub(crate) fn rounded(mut stores: Vec<Store>) -> Result<Vec<Measured>> {
+    for store in &mut stores {
+        store.load(DAY, true).with_context(|| format!("{} takes no data", store.name))?;
     }
+    questions(&mut stores)?;
+    let behind = ["  commit and the work behind it: median", "  p99", "  longest"];
+    ingest(&mut stores, 1, "ingest, 1,300 values in a commit", behind)?;
+    ingest(&mut stores, 10, "ingest, 13,000 values in a commit", behind)?;
+    for store in &mut stores {
+        let disk = store.engine.settle()?;
+        let values = store.values as f64;
+        let (used, file) = (disk.used as f64 / values, disk.file as f64 / values);
+        store.figure("disk: rounded sensor data", Unit::BytesPerValue, used, Some(1.2));
+        store.figure("  with freed pages: the whole file after this day", Unit::BytesPerValue, file, None);
+    }
+    Ok(finish(stores))
+}
+
+/// Two hours of full-precision data.
+pub(crate) fn precise(mut stores: Vec<Store>) -> Result<Vec<Measured>> {
+    for store in &mut stores {
+        store.load(PRECISE_ROUNDS, false).with_context(|| format!("{} takes no data", store.name))?;
+        let used = store.engine.settle()?.used as f64 / store.values as f64;
+        store.figure("disk: full-precision noise", Unit::BytesPerValue, used, Some(6.5));
+    }
+    Ok(finish(stores))
+}
+
+fn finish(stores: Vec<Store>) -> Vec<Measured> {
+    stores.into_iter().map(|store| Measured { name: store.name, figures: store.figures }).collect()
+}
+
+fn ingest(stores: &mut [Store], rounds_each: usize, rate: &'static str, behind: [&'static str; 3]) -> Result<()> {
+    let mut measured: Vec<(Times, usize)> = stores.iter().map(|_| (Times::default(), 0)).collect();
+    for _ in 0..TURNS {
+        for (store, (times, values)) in stores.iter_mut().zip(&mut measured) {
+            // What the store before this one left in the system's cache is not for this one to wait for.
+            let status = Command::new("sync").status().context("sync did not start")?;
+            ensure!(status.success(), "sync failed: {status}");
+            *values += store.ingest(rounds_each, times).with_context(|| format!("{}: a commit failed", store.name))?;
+        }
+    }
+    for (store, (times, values)) in stores.iter_mut().zip(measured) {
+        store.figure(rate, Unit::PerSecond, values as f64 / times.total().as_secs_f64(), Some(1e6));
+        for (name, share) in behind.into_iter().zip([0.5, 0.99, 1.0]) {
+            store.figure(name, Unit::Milliseconds, times.at(share), None);
+        }
+    }
+    Ok(())
+}
+
+/// Every store has the same data now, so that all must give the same answers.
+fn questions(stores: &mut [Store]) -> Result<()> {
+    let series = |device| Series { device, metric: ASKED, from: START, to: DAY_END };
+    ask(stores, "24 h of a series at 5 s: 17,280 points", None, |engine| engine.points(series(7)))?;
+    ask(stores, "24 h of a series at 1 Hz: 86,400 points", Some(3.0), |engine| engine.points(series(QUICK_DEVICE)))?;
+    ask(stores, "  in 288 buckets", Some(1.0), |engine| engine.buckets(series(QUICK_DEVICE)))?;
+    ask(stores, "average of a metric over 100 devices, 24 h at 5 s", Some(50.0), |engine| engine.average(series(0)))?;
+    ask(stores, "latest: 13 metrics of 101 devices", None, |engine| engine.latest())
+}
+
+fn ask(
+    stores: &mut [Store],
+    name: &'static str,
+    goal: Option<f64>,
+    question: impl Fn(&mut dyn Engine) -> Result<Digest>,
+) -> Result<()> {
+    let mut expected: Option<Digest> = None;
+    for store in &mut *stores {
+        let answer = question(store.engine.as_mut()).with_context(|| format!("{}: {name}", store.name))?;
+        let expected = *expected.get_or_insert(answer);
+        ensure!(expected.agrees(answer), "{}: {name}: {answer:?}, where the first said {expected:?}", store.name);
+    }
+    let mut measured: Vec<Times> = stores.iter().map(|_| Times::default()).collect();
+    for _ in 0..ANSWERS {
+        for (store, times) in stores.iter_mut().zip(&mut measured) {
+            if times.total() < QUESTION {
+                let started = Instant::now();
+                question(store.engine.as_mut())?;
+                times.push(started.elapsed());
+            }
+        }
+    }
+    for (store, times) in stores.iter_mut().zip(measured) {
+        store.figure(name, Unit::Milliseconds, times.at(0.5), goal);
+    }
+    Ok(())
 }

@@ -67,6 +67,7 @@ impl Postgres {
             if is_hypertable {
                 client.batch_execute(HYPERTABLE).await?;
             }
+            describe(&client, is_hypertable).await?;
             let statements = Statements {
                 copy: client.prepare(COPY).await?,
                 points: client.prepare(POINTS).await?,
@@ -102,6 +103,24 @@ impl Postgres {
         let rows = self.runtime.block_on(self.client.query(statement, &[&number, &from, &to]))?;
         digest(&rows, 1)
     }
+}
+
+/// Says which server it is, and makes sure that its commits are on the disk when it says so.
+async fn describe(client: &Client, is_hypertable: bool) -> Result<()> {
+    let show = async |what: &str| -> Result<String> {
+        Ok(client.query_one(&format!("SELECT {what}"), &[]).await?.try_get(0)?)
+    };
+    for setting in ["fsync", "synchronous_commit", "full_page_writes"] {
+        let value = show(&format!("current_setting('{setting}')")).await?;
+        anyhow::ensure!(value == "on", "{setting} is {value}");
+    }
+    let mut version = format!("PostgreSQL {}", show("current_setting('server_version')").await?);
+    if is_hypertable {
+        let extension = show("(SELECT extversion FROM pg_extension WHERE extname = 'timescaledb')").await?;
+        version.push_str(&format!(" with TimescaleDB {extension}"));
+    }
+    eprintln!("    {version}, every commit synced");
+    Ok(())
 }
 
 /// The row of the dictionary of series.
