@@ -37,7 +37,7 @@ fn a_store_in_use_is_checked_counted_and_copied() {
     let mut told = Vec::new();
     assert!(inspection.check(&mut |progress| told.push(progress.what)).unwrap().is_sound());
     told.dedup();
-    assert_eq!(told, ["pages and indexes", "chunk", "tail", "device", "message", "dead_letter"]);
+    assert_eq!(told, ["pages and indexes", "chunk", "tail", "device", "rollup", "message", "dead_letter"]);
     let statistics = inspection.statistics().unwrap();
     assert_eq!((statistics.devices, statistics.sealed_samples, statistics.tail_batches), (1, 100, 1));
     assert_eq!(statistics.first_time, Some(Timestamp::new(1_764_000_000, 0).unwrap()));

@@ -6,6 +6,7 @@ use super::chunk::Chunk;
 use super::codec::Malformed;
 use super::messages;
 use super::query::{Corruption, Report};
+use super::rollup::{Page, day_start};
 use super::shared::decode_snapshot;
 use super::{Telemetry, checksum, tail};
 use crate::error::{During, StoreError};
@@ -51,7 +52,8 @@ pub(super) fn check(connection: &Connection, progress: &mut dyn FnMut(Progress))
             report.add("the database file".to_owned(), finding);
         }
     }
-    for table in [Table::Chunk, Table::Tail, Table::Device, Table::Message, Table::DeadLetter] {
+    let tables = [Table::Chunk, Table::Tail, Table::Device, Table::Rollup, Table::Message, Table::DeadLetter];
+    for table in tables {
         if let Err(error) = check_table(&transaction, table, &mut report, progress) {
             // A page that cannot be read hides the rest of this table, not the other tables.
             report.add(format!("table {}", table.name()), format!("reading ended here: {error}"));
@@ -70,6 +72,7 @@ enum Table {
     Chunk,
     Tail,
     Device,
+    Rollup,
     Message,
     DeadLetter,
 }
@@ -80,6 +83,7 @@ impl Table {
             Self::Chunk => "chunk",
             Self::Tail => "tail",
             Self::Device => "device",
+            Self::Rollup => "rollup",
             Self::Message => "message",
             Self::DeadLetter => "dead_letter",
         }
@@ -92,6 +96,7 @@ impl Table {
             }
             Self::Tail => "SELECT position, batch FROM tail ORDER BY position",
             Self::Device => "SELECT number, id, sealed_through, snapshot, checksum FROM device ORDER BY number",
+            Self::Rollup => "SELECT number, device, resolution, first_day, page, checksum FROM rollup ORDER BY number",
             Self::Message => {
                 "SELECT number, device, topic, received_at, payload, checksum FROM message ORDER BY number"
             }
@@ -126,6 +131,7 @@ fn check_table(
                 }
             }
             Table::Device => check_device(row, report)?,
+            Table::Rollup => check_rollup(row, report)?,
             Table::Message => {
                 report.messages += 1;
                 if messages::message(row).is_none() {
@@ -169,6 +175,19 @@ fn check_device(row: &rusqlite::Row<'_>, report: &mut Report) -> rusqlite::Resul
         report.add(format!("snapshot of device {id}"), malformed.to_string());
     } else if !checksum::of_device(id, row.get(2)?, snapshot).matches(row.get(4)?) {
         report.add(format!("device {id}"), CHECKSUM.to_owned());
+    }
+    Ok(())
+}
+
+fn check_rollup(row: &rusqlite::Row<'_>, report: &mut Report) -> rusqlite::Result<()> {
+    report.rollup_pages += 1;
+    let (number, device, resolution, first_day): (i64, i64, i64, i64) =
+        (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+    let page = row.get_ref(4)?.as_blob()?;
+    if !checksum::of_rollup(device, resolution, first_day, page).matches(row.get(5)?) {
+        report.add(format!("rollup page {number}"), CHECKSUM.to_owned());
+    } else if let Err(malformed) = Page::decode(page, day_start(first_day)) {
+        report.add(format!("rollup page {number}"), malformed.to_string());
     }
     Ok(())
 }

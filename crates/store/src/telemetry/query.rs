@@ -239,6 +239,8 @@ pub struct Report {
     pub batches: u64,
     /// Samples in the chunks that are sound.
     pub sealed_samples: u64,
+    /// Pages of rollups read.
+    pub rollup_pages: u64,
     /// Messages read.
     pub messages: u64,
     /// Dead letters read.

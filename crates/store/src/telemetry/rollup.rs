@@ -52,10 +52,9 @@
 mod job;
 mod page;
 mod read;
-#[cfg(test)]
-mod tests;
 
 pub(super) use job::Job;
+pub(super) use page::Page;
 pub(super) use read::{Rolled, rows};
 
 /// Nanoseconds of a UTC day.

@@ -7,7 +7,7 @@ use anyhow::anyhow;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use tesaiot_store::Telemetry;
-use tesaiot_store::telemetry::{Inspection, Options, Statistics};
+use tesaiot_store::telemetry::{Inspection, Options, Retention, Statistics};
 
 use super::data_directory;
 use super::progress::Meter;
@@ -172,7 +172,19 @@ fn compact(place: &Place) -> anyhow::Result<()> {
     let path = place.database()?;
     // Opening makes a store where there is none, which is not what was asked for.
     let before = Inspection::open(&path)?.statistics()?;
-    let (telemetry, mut appender) = Telemetry::open(&path, Options::default())?;
+    // What is kept for how long is the platform's to say: here nothing is dropped.
+    let (most, forever) = (u64::MAX, Retention::default());
+    let options = Options {
+        dead_letters: most,
+        dead_letter_bytes: most,
+        messages: most,
+        message_age: None,
+        retention: forever,
+        retention_rules: Vec::new(),
+        maximum_bytes: None,
+        ..Options::default()
+    };
+    let (telemetry, mut appender) = Telemetry::open(&path, options)?;
     appender.seal_all()?;
     while appender.maintain()?.more {}
     appender.vacuum()?;
