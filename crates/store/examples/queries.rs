@@ -40,7 +40,7 @@ fn main() {
     let (telemetry, mut appender) = Telemetry::open(&directory.path().join("telemetry.db"), options).unwrap();
     let device = |name: &str, index: usize| DeviceId::new(format!("{name}-{index:05}")).unwrap();
     let long = device("long", 0);
-    fill(&mut appender, &[long.clone()], &METRICS[..1], days * DAY, 1);
+    fill(&mut appender, std::slice::from_ref(&long), &METRICS[..1], days * DAY, 1);
     let group: Vec<DeviceId> = (0..100).map(|index| device("group", index)).collect();
     fill(&mut appender, &group, &METRICS, DAY, 5);
     let fleet: Vec<DeviceId> = (0..FLEET).map(|index| device("fleet", index)).collect();
@@ -56,7 +56,7 @@ fn ask(telemetry: &Telemetry, long: &DeviceId, group: &[DeviceId], days: i64) {
     let metric: Box<str> = "temperature".into();
     let day = (at((days / 2) * DAY), at((days / 2 + 1) * DAY));
     let raw = RangeQuery { metric: Some(metric.clone()), from: day.0, to: day.1, ..RangeQuery::default() };
-    let minutes = BucketQuery { metric: metric.clone(), from: day.0, to: day.1, ..BucketQuery::default() };
+    let minutes = BucketQuery { metric, from: day.0, to: day.1, ..BucketQuery::default() };
     let year = BucketQuery { from: at(0), to: at(days * DAY), ..minutes.clone() };
     let exact = Duration::from_secs((days * DAY / 500).unsigned_abs());
     let whole = |query: &BucketQuery| BucketQuery { width: Duration::MAX, origin: query.from, ..query.clone() };

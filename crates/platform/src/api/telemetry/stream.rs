@@ -86,11 +86,14 @@ struct Exported {
     format: Format,
 }
 
+/// The text of a batch; none at the end.
+type Batch = Option<Result<Vec<u8>, StoreError>>;
+
 enum Reading {
     /// Waits until this text is taken; then the next batch is read.
     Written(Bytes, Box<Export>),
     /// A batch is being read where it may block.
-    Reading(JoinHandle<(Box<Export>, Option<Result<Vec<u8>, StoreError>>)>),
+    Busy(JoinHandle<(Box<Export>, Batch)>),
     Done,
 }
 
@@ -111,7 +114,7 @@ impl hyper::body::Body for Exported {
                 }
                 Reading::Written(_, mut export) => {
                     let format = self.format;
-                    self.state = Reading::Reading(tokio::task::spawn_blocking(move || {
+                    self.state = Reading::Busy(tokio::task::spawn_blocking(move || {
                         let batch = export.next().map(|batch| {
                             batch.map(|points| {
                                 let mut text = Vec::new();
@@ -122,11 +125,11 @@ impl hyper::body::Body for Exported {
                         (export, batch)
                     }));
                 }
-                Reading::Reading(mut handle) => {
+                Reading::Busy(mut handle) => {
                     let read = match Pin::new(&mut handle).poll(context) {
                         Poll::Ready(read) => read,
                         Poll::Pending => {
-                            self.state = Reading::Reading(handle);
+                            self.state = Reading::Busy(handle);
                             return Poll::Pending;
                         }
                     };
