@@ -3,6 +3,7 @@
 mod golden;
 mod model;
 mod questions;
+mod upkeep;
 
 use jiff::Timestamp;
 use proptest::prelude::*;

@@ -8,10 +8,12 @@ use std::path::PathBuf;
 use tesaiot_contract::DeviceId;
 use tesaiot_contract::telemetry::{MessageId, Metric, Sample, Value};
 
+use crate::telemetry::bucket::{Accumulator, Place};
 use crate::telemetry::chunk::{Chunk, seal};
 use crate::telemetry::cursor::Cursor;
 use crate::telemetry::head::Head;
 use crate::telemetry::latest::LatestValues;
+use crate::telemetry::rollup::Page;
 use crate::telemetry::shared::{decode_snapshot, encode_snapshot};
 use crate::telemetry::tail::{self, Incoming, Replayed};
 use crate::time::from_nanoseconds;
@@ -137,4 +139,34 @@ fn a_snapshot_of_version_1() {
     let golden = golden("snapshot-1.bin", &written);
     assert_eq!(decode_snapshot(&golden).unwrap(), (cursor, latest));
     assert_eq!(written, golden);
+}
+
+#[test]
+fn a_page_of_rollups_of_version_1() {
+    let mut page = Page::default();
+    page.days.insert(0);
+    let window = |number: u32, first: Value, last: Value| {
+        let place =
+            |second: i64| Place { time: START + (i64::from(number) * 60 + second) * 1_000_000_000, chunk: 0, row: 0 };
+        Accumulator {
+            count: 60,
+            numbers: 59,
+            minimum: -1.5,
+            maximum: 36.9 + f64::from(number),
+            floats: 2214.3,
+            integers: -(1 << 70) + i128::from(number),
+            first: Some((place(0), first)),
+            last: Some((place(59), last)),
+        }
+    };
+    let numbers = (0..20).map(|minute| (minute, window(minute, Value::Float(36.5), Value::Integer(i64::MIN))));
+    page.metrics.insert("temperature".into(), numbers.collect());
+    let texts = (5..9).map(|minute| (minute, window(minute, Value::Text("sinus".into()), Value::Bool(true))));
+    page.metrics.insert("rhythm".into(), texts.collect());
+    let written = page.encode(START, 6);
+    let golden = golden("rollup-1.bin", &written);
+    assert_eq!(format!("{:?}", Page::decode(&golden, START).unwrap()), format!("{page:?}"));
+    for length in 0..golden.len() {
+        assert!(Page::decode(&golden[..length], START).is_err());
+    }
 }
