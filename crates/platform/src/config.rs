@@ -108,8 +108,28 @@ impl Config {
         {
             mistakes.push("the root key's passphrase has at least 8 characters".into());
         }
+        mistakes.extend(retention_mistakes(&self.store));
         mistakes
     }
+}
+
+/// Retention counts in days, and a store that is bounded must hold the days that always stay.
+fn retention_mistakes(store: &tesaiot_store::telemetry::Options) -> Vec<String> {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let mut mistakes = Vec::new();
+    let rules = store.retention_rules.iter().map(|rule| (format!("devices '{}…'", rule.prefix), rule.retention));
+    for (whose, retention) in std::iter::once(("all devices".to_owned(), store.retention)).chain(rules) {
+        if retention.raw.is_some_and(|age| age < DAY) {
+            mistakes.push(format!("samples of {whose} are kept for at least a day (24h)"));
+        }
+        if retention.rollups.is_some_and(|age| age < retention.raw.unwrap_or(Duration::MAX).max(DAY)) {
+            mistakes.push(format!("rollups of {whose} are kept for at least as long as their samples"));
+        }
+    }
+    if store.maximum_bytes.is_some_and(|bytes| bytes < 100_000_000) {
+        mistakes.push("the telemetry store may take at least 100MB".into());
+    }
+    mistakes
 }
 
 #[cfg(test)]
@@ -124,6 +144,13 @@ mod tests {
         config.mqtt_tls_port = config.mqtt_port;
         config.organization.clear();
         assert_eq!(config.mistakes().len(), 3, "{:?}", config.mistakes());
+        config.store.retention.raw = Some(Duration::from_secs(3600));
+        config.store.maximum_bytes = Some(1);
+        assert_eq!(config.mistakes().len(), 5, "{:?}", config.mistakes());
+        config.store.retention.raw = Some(Duration::from_secs(86_400));
+        config.store.retention.rollups = Some(Duration::from_secs(3600));
+        assert_eq!(config.mistakes().len(), 5, "{:?}", config.mistakes());
+        config.store = tesaiot_store::telemetry::Options::default();
         config.mqtt_port = 0;
         config.mqtt_tls_port = 0;
         assert_eq!(config.mistakes().len(), 2, "any free port twice is two ports");

@@ -14,6 +14,8 @@ mod device;
 mod logging;
 #[cfg(feature = "platform")]
 mod progress;
+#[cfg(feature = "platform")]
+mod retain;
 #[cfg(feature = "device")]
 pub(crate) mod publish;
 mod signal;

@@ -1,7 +1,6 @@
 //! Spans of time on the command line: `30s`, `15m`, `24h`, `7d`.
 
 use std::str::FromStr;
-#[cfg(any(test, feature = "device"))]
 use std::time::Duration;
 
 /// Digits and one of `s`, `m`, `h`, `d`; more than zero.
@@ -23,7 +22,6 @@ impl Span {
     }
 
     /// How long it is.
-    #[cfg(any(test, feature = "device"))]
     pub(crate) fn duration(&self) -> Duration {
         Duration::from_secs(self.seconds)
     }

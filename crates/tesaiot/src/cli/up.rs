@@ -11,6 +11,7 @@ use serde_json::json;
 use tesaiot_platform::{Addresses, App, Config, FirstStart, RootKey};
 use tracing_subscriber::filter::LevelFilter;
 
+use super::retain::RetainArgs;
 use super::signal::StopSignals;
 use super::{data_directory, logging};
 use crate::{exit, output};
@@ -48,6 +49,8 @@ pub(crate) struct UpArgs {
     /// Print addresses and first passwords as one line of JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    retain: RetainArgs,
 }
 
 const HELP: &str = "\
@@ -58,6 +61,7 @@ it at once; what was not acknowledged is still with the devices.
 Examples:
   tesaiot up
   tesaiot up --host iot.example.org --host 192.0.2.7 --data-dir /srv/tesaiot
+  tesaiot up --retain 400d --retain-size 20GB
   tesaiot up --mqtt-port 0 --mqtt-tls-port 0 --https-port 0 --json     any free ports
   RUST_LOG=debug tesaiot up
 
@@ -106,6 +110,7 @@ impl UpArgs {
         config.mqtt_tls_port = self.mqtt_tls_port;
         config.https_port = self.https_port;
         config.require_client_certificate = self.require_client_certificate;
+        self.retain.apply(&mut config.store);
         if let Some(path) = self.root_key_offline {
             config.root_key = RootKey::Offline(path);
         }
