@@ -6,6 +6,9 @@
 //!
 //! Integers are 8 bytes little-endian; texts and blobs are their length as such an integer, then
 //! their bytes; an absent text is the length -1. A row of format 1 has no checksum (NULL).
+//!
+//! The number of a message or dead letter is not in it, because SQLite gives it while the row is
+//! written. A number that changed leaves the row out of order, which `check` finds.
 
 /// The checksum of a row while its columns are taken in, in the order of the table.
 #[derive(Debug, Clone, Copy, Default)]
