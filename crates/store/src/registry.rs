@@ -15,8 +15,8 @@
 //! More than one process may open the file: SQLite serialises their writes, and nothing is cached.
 
 mod audit;
-mod check;
 mod certificates;
+mod check;
 mod credentials;
 mod devices;
 mod schema;

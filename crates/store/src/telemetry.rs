@@ -18,7 +18,10 @@
 //! |---|---|
 //! | `tail` | one commit: all its samples, in one blob, under a position that rises and is never used again |
 //! | `device` | a device with sealed samples: the tail position it is sealed through, and a snapshot of its cursor (which sequence numbers were received) and newest values as of that position |
-//! | `chunk` | sealed samples of one device that span at most seven days; numbers rise in the order of sealing, which is the order of arrival |
+//! | `chunk` | sealed samples of one device that span at most seven days; numbers rise in the order of sealing, which is the order of arrival; merging chunks (`compact`) and dropping old ones (`retention`) keep this order |
+//! | `rollup` | a page of what each metric of a device did in each minute, hour or day (`rollup`) |
+//! | `rollup_due` | a day of a device whose rollups must be computed, and whether they can be now |
+//! | `compact_due` | a moment of a device that too many chunks reach over |
 //! | `message` | an event, status or response, byte for byte |
 //! | `dead_letter` | a message that could not be understood, with the reason |
 //! | `quarantine` | a batch of the tail that was found corrupt |
@@ -32,12 +35,14 @@
 //! 1. `append` returns after one transaction with `synchronous=FULL`: one row in `tail`, one for each
 //!    message or dead letter, nothing else.
 //! 2. A sample is in the chunks of its device if its tail position is at most `sealed_through`, and
-//!    only then. Sealing takes the whole head: it writes the chunks, `sealed_through`, the snapshot
+//!    only then, unless retention has dropped it. Sealing takes the whole head: it writes the chunks, `sealed_through`, the snapshot
 //!    and the totals in one transaction.
 //! 3. A batch is trimmed when every device in it is sealed through its position, in the same
 //!    transaction or a later one.
 //! 4. Cursor and newest values in memory = snapshot + the head's samples in the order of the tail.
-//! 5. Memory changes after the commit that it mirrors: a failed commit changes nothing.
+//! 5. A chunk and the marks of its days are one transaction, and so are the rollups of a day and
+//!    the end of its mark: a rollup without a mark says what the chunks said (`rollup`).
+//! 6. Memory changes after the commit that it mirrors: a failed commit changes nothing.
 //!
 //! # What a crash leaves
 //!
@@ -86,9 +91,9 @@ mod open;
 mod options;
 mod query;
 mod range;
+mod replay;
 mod retention;
 mod rollup;
-mod replay;
 mod schema;
 mod shared;
 mod stored;

@@ -14,10 +14,10 @@ mod device;
 mod logging;
 #[cfg(feature = "platform")]
 mod progress;
-#[cfg(feature = "platform")]
-mod retain;
 #[cfg(feature = "device")]
 pub(crate) mod publish;
+#[cfg(feature = "platform")]
+mod retain;
 mod signal;
 #[cfg(feature = "platform")]
 mod span;

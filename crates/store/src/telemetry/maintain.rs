@@ -196,7 +196,10 @@ impl Appender {
     /// Runs a change without waiting for the disk. A crash of the machine may undo it, and then
     /// the tail still has every sample: what must not be lost is only ever written by `append`,
     /// which waits. The order of the write-ahead log keeps chunks and trimming together.
-    pub(super) fn relaxed<T>(&mut self, change: impl FnOnce(&mut Self) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+    pub(super) fn relaxed<T>(
+        &mut self,
+        change: impl FnOnce(&mut Self) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
         let outcome = self.connection.pragma_update(None, "synchronous", "NORMAL").and_then(|()| change(self));
         let restored = self.connection.pragma_update(None, "synchronous", "FULL");
         outcome

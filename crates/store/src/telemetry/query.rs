@@ -205,7 +205,7 @@ pub struct Counts {
     pub open_samples: u64,
     /// Estimated bytes of memory of these samples.
     pub open_bytes: u64,
-    /// Reads of a chunk that were skipped because it is corrupt, since the store was opened.
+    /// Reads of a chunk or a page of rollups that were skipped because it is corrupt, since the store was opened.
     pub corrupt_chunk_reads: u64,
     /// Batches of the tail that were found corrupt at some open, and set aside.
     pub corrupt_batches: u64,

@@ -108,7 +108,7 @@ impl Appender {
             step.count(&transaction)?;
             transaction.commit()
         })?;
-        Ok(self.after(step, devices.len()))
+        Ok(self.after(&step, devices.len()))
     }
 
     fn unreadable(&self, source: rusqlite::Error) -> StoreError {
@@ -145,7 +145,7 @@ impl Appender {
     }
 
     /// Takes over into memory what a step did.
-    fn after(&mut self, step: Step, visited: usize) -> bool {
+    fn after(&mut self, step: &Step, visited: usize) -> bool {
         let (totals, dropped) = (&self.shared.totals, &step.dropped);
         subtract(&totals.chunks, dropped.chunks);
         subtract(&totals.chunk_bytes, dropped.chunk_bytes);

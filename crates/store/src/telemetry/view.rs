@@ -130,7 +130,9 @@ impl View<'_> {
         match self.number.filter(|_| self.visible == i64::MAX) {
             Some(number) => {
                 let rolled = rows(self.connection, number, metric, resolution, span);
-                rolled.map_err(|source| self.failed(source))
+                let rolled = rolled.map_err(|source| self.failed(source))?;
+                add(&self.telemetry.shared.totals.corrupt_chunk_reads, rolled.corrupt);
+                Ok(rolled)
             }
             None => Ok(Rolled { open: vec![span], ..Rolled::default() }),
         }

@@ -142,18 +142,18 @@ impl Accumulator {
     }
 
     /// Takes in other points of the same device.
-    pub(in crate::telemetry) fn join(&mut self, other: Self) {
-        if let Some((place, value)) = &other.first
-            && self.first.as_ref().is_none_or(|(known, _)| place < known)
+    pub(in crate::telemetry) fn join(&mut self, mut other: Self) {
+        if let Some((place, value)) = other.first.take()
+            && self.first.as_ref().is_none_or(|(known, _)| place < *known)
         {
-            self.first = Some((*place, value.clone()));
+            self.first = Some((place, value));
         }
-        if let Some((place, value)) = &other.last
-            && self.last.as_ref().is_none_or(|(known, _)| place >= known)
+        if let Some((place, value)) = other.last.take()
+            && self.last.as_ref().is_none_or(|(known, _)| place >= *known)
         {
-            self.last = Some((*place, value.clone()));
+            self.last = Some((place, value));
         }
-        self.merge(Self { first: None, last: None, ..other });
+        self.merge(other);
     }
 
     /// Takes in the bucket of another device. Of equal times, what was taken in last counts as later.

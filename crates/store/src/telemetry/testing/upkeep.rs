@@ -124,6 +124,7 @@ fn a_corrupt_page_is_passed_over_and_its_day_answered_from_the_chunks() {
     let expected = hours(&telemetry, &pump);
     appender.connection.execute("UPDATE rollup SET page = CAST(page || x'00' AS BLOB)", []).unwrap();
     assert_eq!(hours(&telemetry, &pump), expected);
+    assert!(telemetry.counts().corrupt_chunk_reads > 0, "it is counted");
     appender
         .connection
         .execute(
