@@ -144,7 +144,8 @@ fn undelivered_samples_are_told_at_the_end() {
     let place = Place::new();
     let agent = Running::start(&mut agent(&place.key_bundle(1)));
     let refused = |line: &str| line.contains("Connection refused: 127.0.0.1:1").then_some(());
-    agent.stderr.wait_for(1, PATIENCE, refused).expect("it says why it is not connected");
+    // The second attempt comes long after the first sample.
+    agent.stderr.wait_for(2, PATIENCE, refused).expect("it says why it is not connected");
     agent.signal("TERM");
     let outcome = agent.wait(PATIENCE);
     assert_eq!(outcome.code, Some(8), "{outcome:#?}");
