@@ -1,4 +1,4 @@
-//! The long-running device program: it reads a sensor on time, and delivers every sample once.
+//! The long-running device program: it reads its sensors on time, and delivers every sample once.
 //!
 //! - A sample is numbered (`boot`, `seq`) when it is taken and sent as the same bytes until it is acknowledged, so the
 //!   platform stores it once however often the connection breaks.
@@ -21,19 +21,18 @@ use std::time::Duration;
 use jiff::Timestamp;
 use ring::rand::{SecureRandom, SystemRandom};
 use tesaiot_contract::command::{Presence, Status};
-use tesaiot_contract::topic::InvalidPath;
-use tesaiot_contract::{DeviceTopic, MessageId, TelemetryType};
+use tesaiot_contract::{DeviceTopic, MessageId, Sample, TelemetryType};
 use tesaiot_mqtt::backoff::Backoff;
 use tesaiot_mqtt::client::Options;
 use tesaiot_mqtt::packet::Version;
 use tesaiot_mqtt::{Message, QoS};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, sleep};
 
 use crate::connect::Connector;
 use crate::credentials::Credentials;
 use crate::random::Random;
-use crate::sensor::Sensor;
+use crate::sampler::{Observation, Outcome, Sampler};
 use crate::session::{self, Session};
 use connection::Ended;
 pub use event::{Event, Report};
@@ -49,8 +48,6 @@ pub struct AgentSettings {
     pub connector: Connector,
     /// Who it is
     pub credentials: Credentials,
-    /// Time between two samples; above zero
-    pub interval: Duration,
     /// Samples kept while they cannot be delivered; the oldest is dropped for the next one
     pub queue: usize,
     /// MQTT version; with version 5 the broker can refuse a message without closing the connection
@@ -63,11 +60,10 @@ pub struct AgentSettings {
 
 impl AgentSettings {
     /// MQTT 5, 10,000 samples in memory, first retry within a second, at the latest after a minute.
-    pub fn new(connector: Connector, credentials: Credentials, interval: Duration) -> Self {
+    pub fn new(connector: Connector, credentials: Credentials) -> Self {
         Self {
             connector,
             credentials,
-            interval,
             queue: 10_000,
             version: Version::V5,
             retry_first: Duration::from_secs(1),
@@ -79,17 +75,9 @@ impl AgentSettings {
 /// An agent that cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
-    /// The sensor's kind cannot stand in a topic.
-    #[error("the sensor's kind {kind:?} cannot stand in a topic")]
-    SensorKind {
-        /// The kind
-        kind: String,
-        /// Why
-        source: InvalidPath,
-    },
-    /// The interval is zero.
-    #[error("the interval between samples must be above zero")]
-    Interval,
+    /// Nothing to read.
+    #[error("an agent without a sensor has nothing to do")]
+    NoSensor,
     /// The system gives no random numbers, so this run cannot be told from the last.
     #[error("the system's random number generator failed")]
     NoRandomNumbers,
@@ -98,8 +86,7 @@ pub enum AgentError {
 /// A device at work.
 pub struct Agent {
     settings: AgentSettings,
-    sensor: Box<dyn Sensor>,
-    topic: String,
+    sampler: Sampler,
     clock: fn() -> Timestamp,
     /// Names this run of the program: sequence numbers start again with each.
     boot: Box<str>,
@@ -113,18 +100,15 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// An agent that reads `sensor`.
+    /// An agent that reads the sensors of `sampler`.
     ///
     /// # Errors
     /// [`AgentError`].
-    pub fn new(settings: AgentSettings, sensor: Box<dyn Sensor>) -> Result<Self, AgentError> {
-        if settings.interval.is_zero() {
-            return Err(AgentError::Interval);
+    pub fn new(settings: AgentSettings, sampler: Sampler) -> Result<Self, AgentError> {
+        if sampler.is_empty() {
+            return Err(AgentError::NoSensor);
         }
-        let kind = TelemetryType::new(sensor.kind())
-            .map_err(|source| AgentError::SensorKind { kind: sensor.kind().to_owned(), source })?;
         Ok(Self {
-            topic: DeviceTopic::telemetry(settings.credentials.device_id(), Some(kind)).to_string(),
             clock: Timestamp::now,
             boot: boot()?,
             next_seq: 1,
@@ -134,7 +118,7 @@ impl Agent {
             events: None,
             report: Report::default(),
             started: Instant::now(),
-            sensor,
+            sampler,
             settings,
         })
     }
@@ -157,27 +141,21 @@ impl Agent {
     /// seconds.
     pub async fn run(mut self, stop: impl Future<Output = ()>) -> Report {
         let mut stop = pin!(stop);
-        let mut ticker = interval(self.settings.interval);
-        // A machine that slept takes one sample, not all that it missed.
-        ticker.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        while let Some(session) = self.connect(&mut ticker, stop.as_mut()).await {
-            let Ended::Lost(lost) = self.serve(session, &mut ticker, stop.as_mut()).await else { break };
+        while let Some(session) = self.connect(stop.as_mut()).await {
+            let Ended::Lost(lost) = self.serve(session, stop.as_mut()).await else { break };
             let retry_in = self.next_delay();
             self.emit(Event::Disconnected { lost, retry_in });
-            if self.pause(retry_in, &mut ticker, stop.as_mut()).await.is_none() {
+            if self.pause(retry_in, stop.as_mut()).await.is_none() {
                 break;
             }
         }
         self.report.waiting = self.outbox.len() as u64;
+        self.sampler.stop().await;
         self.report
     }
 
     /// Connects, however often it takes. `None`: stopped.
-    async fn connect<F: Future<Output = ()>>(
-        &mut self,
-        ticker: &mut Interval,
-        mut stop: Pin<&mut F>,
-    ) -> Option<Session> {
+    async fn connect<F: Future<Output = ()>>(&mut self, mut stop: Pin<&mut F>) -> Option<Session> {
         loop {
             let connector = self.settings.connector.clone();
             let mut opening = pin!(session::open(&connector, self.options()));
@@ -186,7 +164,7 @@ impl Agent {
                     biased;
                     () = &mut stop => return None,
                     opened = &mut opening => break opened,
-                    _ = ticker.tick() => self.sample(),
+                    observation = self.sampler.next(self.clock) => self.observe(observation),
                 }
             };
             match opened {
@@ -194,26 +172,21 @@ impl Agent {
                 Err(error) => {
                     let retry_in = self.next_delay();
                     self.emit(Event::ConnectFailed { error: Box::new(error), retry_in });
-                    self.pause(retry_in, ticker, stop.as_mut()).await?;
+                    self.pause(retry_in, stop.as_mut()).await?;
                 }
             }
         }
     }
 
     /// Waits, and goes on sampling meanwhile. `None`: stopped.
-    async fn pause<F: Future<Output = ()>>(
-        &mut self,
-        delay: Duration,
-        ticker: &mut Interval,
-        mut stop: Pin<&mut F>,
-    ) -> Option<()> {
+    async fn pause<F: Future<Output = ()>>(&mut self, delay: Duration, mut stop: Pin<&mut F>) -> Option<()> {
         let mut over = pin!(sleep(delay));
         loop {
             tokio::select! {
                 biased;
                 () = &mut stop => return None,
                 () = &mut over => return Some(()),
-                _ = ticker.tick() => self.sample(),
+                observation = self.sampler.next(self.clock) => self.observe(observation),
             }
         }
     }
@@ -231,15 +204,35 @@ impl Agent {
         Message::new(topic, Status::new(presence, (self.clock)()).to_json(), QoS::AtLeastOnce).retained()
     }
 
-    fn sample(&mut self) {
-        let now = (self.clock)();
-        // Milliseconds are finer than any sensor here; nanoseconds would be a third of the payload.
-        let mut sample = self.sensor.read(Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now));
+    /// Takes what a sensor gave.
+    fn observe(&mut self, observation: Observation) {
+        let Observation { sensor, kind, outcome } = observation;
+        match outcome {
+            Outcome::Read { sample, faults, recovered } => {
+                if recovered {
+                    self.emit(Event::SensorRecovered { sensor: sensor.clone() });
+                }
+                for (metric, fault) in faults {
+                    self.emit(Event::Faulty { sensor: sensor.clone(), metric, fault });
+                }
+                self.keep(&kind, sample);
+            }
+            Outcome::Failed { error, retry_in } => {
+                self.report.sensor_failures += 1;
+                self.emit(Event::SensorFailed { sensor, error, retry_in });
+            }
+        }
+    }
+
+    /// Numbers a sample and puts it into the outbox.
+    fn keep(&mut self, kind: &TelemetryType, mut sample: Sample) {
         let seq = self.next_seq;
         self.next_seq += 1;
         sample.id = Some(MessageId { boot: self.boot.clone(), seq });
-        let payload = sample.to_json(Some(self.settings.credentials.device_id()));
-        let dropped = self.outbox.push(Entry { seq, payload: payload.into() });
+        let device = self.settings.credentials.device_id();
+        let topic = DeviceTopic::telemetry(device, Some(kind.clone())).to_string();
+        let payload = sample.to_json(Some(device)).into();
+        let dropped = self.outbox.push(Entry { seq, topic: topic.into(), payload });
         self.report.sampled += 1;
         self.emit(Event::Sampled { seq, waiting: self.outbox.len() });
         if let Some(seq) = dropped {

@@ -6,7 +6,8 @@
 //! | [`credentials`] | what a device shows the broker, checked before anything is sent |
 //! | [`connect`] | host and port → TCP → TLS, each step under a deadline |
 //! | [`session`] | a stream → an accepted MQTT connection, or who refused what |
-//! | [`sensor`] | what is measured; simulators |
+//! | [`sensor`] | what is measured |
+//! | [`sampler`] | several sensors, each on its own time |
 //! | [`publisher`] | one run of messages over one connection |
 //! | [`agent`] | the long-running device program |
 //!
@@ -18,6 +19,7 @@ pub mod credentials;
 mod in_flight;
 pub mod publisher;
 pub mod random;
+pub mod sampler;
 pub mod sensor;
 pub mod session;
 pub mod settings;
@@ -25,7 +27,8 @@ pub mod settings;
 pub use agent::{Agent, AgentError, AgentSettings};
 pub use connect::{ConnectError, Connector, Deadlines};
 pub use credentials::{Choice, Credentials, CredentialsError, Method};
-pub use sensor::Sensor;
+pub use sampler::{Plan, Sampler, SamplerError};
+pub use sensor::{Sensor, SensorError};
 pub use session::{Session, SessionError};
 pub use settings::{Flags, Settings, SettingsError};
 pub use tesaiot_mqtt::client::{Lost, Pending};

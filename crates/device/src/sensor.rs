@@ -1,24 +1,48 @@
 //! What a device measures.
 //!
-//! A sensor gives one [`Sample`] when asked. Everything about when, where to and how safely is the business of the
-//! agent, so a new sensor is one type in a file of its own.
+//! A [`Sensor`] gives one [`Sample`] when asked, or says why it cannot; a [`Feed`] gives samples when they come. Both
+//! may block: the [`sampler`](crate::sampler) asks each on a thread of its own. Everything about when, where to and how
+//! safely is the business of the sampler and the agent, so a new sensor is one type in a file of its own.
 
+pub(crate) mod check;
 mod environment;
+mod error;
+mod industrial;
 mod medical;
+
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tesaiot_contract::{Metric, Sample, Value};
 
+pub use check::{Bounds, FAULT_SUFFIX, Fault};
 pub use environment::EnvironmentSimulator;
+pub use error::SensorError;
+pub use industrial::IndustrialSimulator;
 pub use medical::MedicalSimulator;
 
 /// Something that can be read.
 pub trait Sensor: Send {
-    /// The type of its telemetry: the last level of `device/{id}/telemetry/{type}`.
-    fn kind(&self) -> &str;
-
     /// Reads it. `now` is the time of the reading; the sample carries it.
-    fn read(&mut self, now: Timestamp) -> Sample;
+    ///
+    /// # Errors
+    /// [`SensorError`]: nothing was read. The sensor stays usable; it is asked again later.
+    fn read(&mut self, now: Timestamp) -> Result<Sample, SensorError>;
+
+    /// Whether reading never waits for anything, so that it needs no thread of its own: the simulators.
+    fn is_instant(&self) -> bool {
+        false
+    }
+}
+
+/// Something that speaks when it has something to say: a serial line, a program that runs on.
+pub trait Feed: Send {
+    /// Waits for the next sample, `patience` at most; `None` when nothing came. A sample without a time is given that
+    /// of its arrival.
+    ///
+    /// # Errors
+    /// [`SensorError`]: what came is no sample, or nothing can come any more. The feed is asked again later.
+    fn next(&mut self, patience: Duration) -> Result<Option<Sample>, SensorError>;
 }
 
 /// The moment in whole seconds, as the publish command writes it (the wire contract, section 8).

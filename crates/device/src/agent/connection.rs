@@ -9,7 +9,7 @@ use tesaiot_contract::command::Presence;
 use tesaiot_mqtt::client::{Client, Closed, Connected, HeldAcknowledgement, Incoming, Lost, Published};
 use tesaiot_mqtt::packet::SubscribeAckReason;
 use tesaiot_mqtt::{Message, QoS};
-use tokio::time::{Instant, Interval, timeout};
+use tokio::time::{Instant, timeout};
 
 use super::command::{Arrived, Verdict, answer, arrived};
 use super::{Agent, Event, WINDOW};
@@ -38,12 +38,7 @@ enum Sent {
 }
 
 impl Agent {
-    pub(super) async fn serve<F: Future<Output = ()>>(
-        &mut self,
-        session: Session,
-        ticker: &mut Interval,
-        mut stop: Pin<&mut F>,
-    ) -> Ended {
+    pub(super) async fn serve<F: Future<Output = ()>>(&mut self, session: Session, mut stop: Pin<&mut F>) -> Ended {
         let Session { connected: Connected { client, mut messages, .. }, tls_version, .. } = session;
         let (host, port) = (self.settings.connector.host().to_owned(), self.settings.connector.port());
         self.report.connections += 1;
@@ -78,7 +73,7 @@ impl Agent {
                         self.emit(Event::SubscriptionRefused { filter });
                     }
                 }
-                _ = ticker.tick() => self.sample(),
+                observation = self.sampler.next(self.clock) => self.observe(observation),
             }
         }
     }
@@ -92,7 +87,7 @@ impl Agent {
     async fn hand_over(&mut self, client: &Client, in_flight: &mut InFlight<Sent>) -> Result<(), Closed> {
         while in_flight.len() < usize::from(WINDOW) {
             let Some(entry) = self.outbox.next() else { break };
-            let message = Message::new(self.topic.as_str(), entry.payload, QoS::AtLeastOnce);
+            let message = Message::new(&*entry.topic, entry.payload, QoS::AtLeastOnce);
             let pending = client.publish(message).await?;
             in_flight.push(Sent::Sample { seq: entry.seq, at: Instant::now() }, pending);
         }

@@ -1,11 +1,13 @@
 //! What an agent tells whoever runs it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tesaiot_mqtt::client::Lost;
 use tesaiot_mqtt::packet::PublishAckReason;
 use tesaiot_tls::TlsVersion;
 
+use crate::sensor::{Fault, SensorError};
 use crate::session::SessionError;
 
 /// Something that happened. None of them holds a payload or a secret.
@@ -33,6 +35,29 @@ pub enum Event {
         lost: Lost,
         /// The next attempt comes after this
         retry_in: Duration,
+    },
+    /// A sensor could not be read.
+    SensorFailed {
+        /// Its name
+        sensor: Arc<str>,
+        /// Why
+        error: SensorError,
+        /// It is asked again after this
+        retry_in: Duration,
+    },
+    /// A sensor that failed was read again.
+    SensorRecovered {
+        /// Its name
+        sensor: Arc<str>,
+    },
+    /// A sensor gave a value that cannot be; the sample says so too.
+    Faulty {
+        /// Its name
+        sensor: Arc<str>,
+        /// The metric
+        metric: Box<str>,
+        /// What is wrong with it
+        fault: Fault,
     },
     /// A sample was taken.
     Sampled {
@@ -84,6 +109,8 @@ pub enum Event {
 pub struct Report {
     /// Samples taken
     pub sampled: u64,
+    /// Times a sensor could not be read
+    pub sensor_failures: u64,
     /// Samples the broker took responsibility for
     pub acknowledged: u64,
     /// Samples the broker refused

@@ -10,6 +10,7 @@ use bytes::Bytes;
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) seq: u64,
+    pub(crate) topic: Box<str>,
     pub(crate) payload: Bytes,
 }
 
@@ -67,7 +68,8 @@ mod tests {
 
     fn outbox(capacity: usize, count: u64) -> (Outbox, Vec<Option<u64>>) {
         let mut outbox = Outbox::new(capacity);
-        let dropped = (1..=count).map(|seq| outbox.push(Entry { seq, payload: Bytes::new() })).collect();
+        let dropped =
+            (1..=count).map(|seq| outbox.push(Entry { seq, topic: "".into(), payload: Bytes::new() })).collect();
         (outbox, dropped)
     }
 
@@ -91,7 +93,7 @@ mod tests {
         let (mut outbox, dropped) = outbox(2, 4);
         assert_eq!(dropped, [None, None, Some(1), Some(2)]);
         assert_eq!(sent(&mut outbox), [3, 4]);
-        outbox.push(Entry { seq: 5, payload: Bytes::new() });
+        outbox.push(Entry { seq: 5, topic: "".into(), payload: Bytes::new() });
         assert_eq!(sent(&mut outbox), [5], "3 was dropped in flight, 4 is not sent twice");
         assert_eq!(outbox.len(), 2);
     }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use tesaiot_contract::{Sample, Value};
 
-use super::{Sensor, metric};
+use super::{Sensor, SensorError, metric};
 use crate::random::{Random, rounded};
 
 /// Simulated temperature, humidity and pressure: a bounded random walk with two decimals.
@@ -27,12 +27,9 @@ impl EnvironmentSimulator {
     }
 }
 
-impl Sensor for EnvironmentSimulator {
-    fn kind(&self) -> &str {
-        "environment"
-    }
-
-    fn read(&mut self, now: Timestamp) -> Sample {
+impl EnvironmentSimulator {
+    /// The next reading.
+    pub fn sample(&mut self, now: Timestamp) -> Sample {
         let random = &mut self.random;
         let metrics = vec![
             metric("temperature", Value::Float(self.temperature.next(random)), Some("°C")),
@@ -40,6 +37,16 @@ impl Sensor for EnvironmentSimulator {
             metric("pressure", Value::Float(self.pressure.next(random)), Some("hPa")),
         ];
         Sample { time: Some(now), id: None, metrics }
+    }
+}
+
+impl Sensor for EnvironmentSimulator {
+    fn read(&mut self, now: Timestamp) -> Result<Sample, SensorError> {
+        Ok(self.sample(now))
+    }
+
+    fn is_instant(&self) -> bool {
+        true
     }
 }
 
@@ -76,10 +83,10 @@ mod tests {
     fn it_walks_in_small_steps_within_its_bounds() {
         let mut station = EnvironmentSimulator::new(Random::seeded(3));
         let bounds = [(-10.0, 45.0, 0.3), (0.0, 100.0, 0.8), (950.0, 1050.0, 0.4)];
-        let mut last = floats(&station.read(Timestamp::UNIX_EPOCH));
+        let mut last = floats(&station.sample(Timestamp::UNIX_EPOCH));
         let mut moved = false;
         for _ in 0..20_000 {
-            let next = floats(&station.read(Timestamp::UNIX_EPOCH));
+            let next = floats(&station.sample(Timestamp::UNIX_EPOCH));
             for ((next, last), (low, high, step)) in next.iter().zip(&last).zip(bounds) {
                 assert!((low..=high).contains(next), "{next}");
                 assert!((next - last).abs() <= step + 1e-9, "{last} to {next}");

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use tesaiot_contract::{Metric, Sample, Value};
 
-use super::{Sensor, metric};
+use super::{Sensor, SensorError, metric};
 use crate::random::Random;
 
 /// The heart rhythms a monitor names (the wire contract, section 8).
@@ -21,6 +21,11 @@ impl MedicalSimulator {
     /// The same generator gives the same readings.
     pub fn new(random: Random) -> Self {
         Self { random }
+    }
+
+    /// The next reading.
+    pub fn sample(&mut self, now: Timestamp) -> Sample {
+        Sample { time: Some(now), id: None, metrics: self.metrics() }
     }
 
     fn metrics(&mut self) -> Vec<Metric> {
@@ -44,12 +49,12 @@ impl MedicalSimulator {
 }
 
 impl Sensor for MedicalSimulator {
-    fn kind(&self) -> &str {
-        "medical"
+    fn read(&mut self, now: Timestamp) -> Result<Sample, SensorError> {
+        Ok(self.sample(now))
     }
 
-    fn read(&mut self, now: Timestamp) -> Sample {
-        Sample { time: Some(now), id: None, metrics: self.metrics() }
+    fn is_instant(&self) -> bool {
+        true
     }
 }
 
@@ -75,7 +80,7 @@ mod tests {
     #[test]
     fn every_metric_keeps_to_its_range_and_uses_all_of_it() {
         let mut monitor = MedicalSimulator::new(Random::seeded(1));
-        let samples: Vec<_> = (0..5_000).map(|_| monitor.read(Timestamp::UNIX_EPOCH)).collect();
+        let samples: Vec<_> = (0..5_000).map(|_| monitor.sample(Timestamp::UNIX_EPOCH)).collect();
         for (name, low, high) in [
             ("spo2", 94.0, 99.0),
             ("temperature", 36.2, 37.5),
@@ -106,6 +111,6 @@ mod tests {
     #[test]
     fn the_sample_carries_the_time_of_the_reading() {
         let now = Timestamp::from_second(1_765_276_245).unwrap();
-        assert_eq!(MedicalSimulator::new(Random::seeded(1)).read(now).time, Some(now));
+        assert_eq!(MedicalSimulator::new(Random::seeded(1)).sample(now).time, Some(now));
     }
 }

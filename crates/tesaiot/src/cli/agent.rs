@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
+use tesaiot_contract::TelemetryType;
 use tesaiot_device::agent::{Event, Report};
 use tesaiot_device::random::Random;
-use tesaiot_device::sensor::{EnvironmentSimulator, MedicalSimulator};
+use tesaiot_device::sensor::{EnvironmentSimulator, IndustrialSimulator, MedicalSimulator};
 use tesaiot_device::session::describe_lost;
-use tesaiot_device::{Agent, AgentSettings, Choice, Method, Sensor, Settings};
+use tesaiot_device::{Agent, AgentSettings, Choice, Method, Plan, Sampler, Sensor, Settings};
 use tesaiot_tls::Versions;
 use tokio::runtime;
 use tokio::sync::mpsc;
@@ -28,9 +29,9 @@ use crate::output::failure::Advice;
 pub(crate) struct AgentArgs {
     #[command(flatten)]
     place: PlaceArgs,
-    /// What to read. There is no default: a simulator must be asked for
+    /// What to read; may be given several times. There is no default: a simulator must be asked for
     #[arg(long, value_enum)]
-    sensor: Option<SensorArg>,
+    sensor: Vec<SensorArg>,
     /// Seconds between two samples, decimals allowed, above 0
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     interval: Duration,
@@ -42,12 +43,14 @@ pub(crate) struct AgentArgs {
     auth: Authentication,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum SensorArg {
     /// Simulated temperature, humidity and pressure
     Environment,
     /// Simulated vital signs, as those of `tesaiot publish`
     Medical,
+    /// Simulated vibration of a motor
+    Industrial,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -128,10 +131,7 @@ impl AgentArgs {
         if self.mode == Mode::Https {
             return Err(AgentFailure::Https.into());
         }
-        let sensor: Box<dyn Sensor> = match self.sensor.ok_or(AgentFailure::NoSensor)? {
-            SensorArg::Environment => Box::new(EnvironmentSimulator::new(Random::from_system())),
-            SensorArg::Medical => Box::new(MedicalSimulator::new(Random::from_system())),
-        };
+        let sensors = self.sensors()?;
         let choice = match self.auth {
             Authentication::Auto => Choice::PreferKey,
             Authentication::Mtls => Choice::Only(Method::MutualTls),
@@ -146,15 +146,33 @@ impl AgentArgs {
         }
         let connector = settings.connector(&credentials, Versions::Both)?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        let agent = AgentSettings::new(connector, credentials, self.interval);
-        let report = runtime.block_on(work(agent, sensor));
+        let agent = AgentSettings::new(connector, credentials);
+        let report = runtime.block_on(work(agent, sensors));
         runtime.shutdown_background();
         conclusion(report?)?;
         Ok(exit::code(exit::OK))
     }
 }
 
-async fn work(settings: AgentSettings, sensor: Box<dyn Sensor>) -> anyhow::Result<Report> {
+impl AgentArgs {
+    fn sensors(&self) -> anyhow::Result<Sampler> {
+        if self.sensor.is_empty() {
+            return Err(AgentFailure::NoSensor.into());
+        }
+        let mut sampler = Sampler::new();
+        for sensor in &self.sensor {
+            let (kind, sensor): (_, Box<dyn Sensor>) = match sensor {
+                SensorArg::Environment => ("environment", Box::new(EnvironmentSimulator::new(Random::from_system()))),
+                SensorArg::Medical => ("medical", Box::new(MedicalSimulator::new(Random::from_system()))),
+                SensorArg::Industrial => ("industrial", Box::new(IndustrialSimulator::new(Random::from_system()))),
+            };
+            sampler.add(Plan::new(TelemetryType::new(kind)?, self.interval), sensor)?;
+        }
+        Ok(sampler)
+    }
+}
+
+async fn work(settings: AgentSettings, sensors: Sampler) -> anyhow::Result<Report> {
     let mut signals = StopSignals::catch()?;
     let (sender, mut events) = mpsc::channel(64);
     let mut narrator = Narrator { method: settings.credentials.method(), first_is_due: true };
@@ -163,7 +181,7 @@ async fn work(settings: AgentSettings, sensor: Box<dyn Sensor>) -> anyhow::Resul
             narrator.tell(&event);
         }
     };
-    let agent = Agent::new(settings, sensor)?.with_events(sender);
+    let agent = Agent::new(settings, sensors)?.with_events(sender);
     // The agent drops its end of the channel when it is done: the narrator tells the rest and ends too.
     let (report, ()) = tokio::join!(agent.run(signals.next()), narrate);
     Ok(report)
@@ -206,6 +224,21 @@ impl Narrator {
                 ));
             }
             Event::Acknowledged { .. } | Event::Sampled { .. } => {}
+            Event::SensorFailed { sensor, error, retry_in } => {
+                let (sensor, what) = (output::plain(sensor), error.describe());
+                let what = output::plain(&what);
+                output::warn(format_args!(
+                    "sensor {sensor}: {what}\nhint: {}\nit is read again in {retry_in:.0?}",
+                    error.hint()
+                ));
+            }
+            Event::SensorRecovered { sensor } => {
+                output::say(format_args!("sensor {} is read again", output::plain(sensor)));
+            }
+            Event::Faulty { sensor, metric, fault } => {
+                let (sensor, metric) = (output::plain(sensor), output::plain(metric));
+                output::warn(format_args!("sensor {sensor}: {metric} is flagged {}", fault.as_str()));
+            }
             Event::Refused { seq, reason } => {
                 output::warn(format_args!("the broker refused sample {seq}: {reason:?}"));
             }

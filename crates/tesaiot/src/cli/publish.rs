@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use tesaiot_contract::{DeviceId, DeviceTopic};
 use tesaiot_device::publisher::{self, Plan, Report};
 use tesaiot_device::random::Random;
-use tesaiot_device::sensor::{MedicalSimulator, Sensor, whole_seconds};
+use tesaiot_device::sensor::{MedicalSimulator, whole_seconds};
 use tesaiot_device::{Choice, Connector, Credentials, Message, Pending, QoS, Session, Settings, session};
 use tokio::runtime;
 use tokio::sync::Notify;
@@ -71,7 +71,7 @@ fn dry_run(device: &DeviceId, plan: Plan) -> anyhow::Result<()> {
     let interval = SignedDuration::try_from(plan.interval).unwrap_or_default();
     let mut time = Timestamp::now();
     for _ in 0..plan.count {
-        output::line(sensor.read(whole_seconds(time)).to_json(Some(device)))?;
+        output::line(sensor.sample(whole_seconds(time)).to_json(Some(device)))?;
         time = time.saturating_add(interval)?;
     }
     Ok(())
@@ -90,7 +90,7 @@ impl Run {
     async fn execute(self) -> anyhow::Result<()> {
         let mut signals = StopSignals::catch()?;
         let mut sensor = MedicalSimulator::new(Random::from_system());
-        let mut payload = || sensor.read(whole_seconds(Timestamp::now())).to_json(Some(self.credentials.device_id()));
+        let mut payload = || sensor.sample(whole_seconds(Timestamp::now())).to_json(Some(self.credentials.device_id()));
         let topic = DeviceTopic::telemetry(self.credentials.device_id(), None).to_string();
         // The first sample leaves with CONNECT: a run of one is a round trip shorter.
         let first = Message::new(topic.as_str(), payload(), QoS::AtLeastOnce);

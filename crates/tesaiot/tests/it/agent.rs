@@ -159,7 +159,7 @@ fn what_is_not_built_is_refused_and_a_simulator_must_be_asked_for() {
     for (arguments, says) in [
         (&[][..], "hint: simulate one: --sensor environment or --sensor medical"),
         (&["--sensor", "medical", "--mode", "https"], "error: --mode https is not built yet\nhint: use --mode mqtt"),
-        (&["--sensor", "medical", "--interval", "0"], "error: the interval between samples must be above zero"),
+        (&["--sensor", "medical", "--interval", "0"], "error: the interval of the sensor medical must be above zero"),
     ] {
         let outcome = run(tesaiot(&bundle, "agent").args(arguments), PATIENCE);
         assert_eq!(outcome.code, Some(2), "{outcome:#?}");

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tesaiot_contract::bundle::Bundle;
-use tesaiot_contract::{DeviceId, DeviceTopic};
+use tesaiot_contract::{DeviceId, DeviceTopic, TelemetryType};
 use tesaiot_device::agent::{Agent, AgentSettings, Event};
 use tesaiot_device::credentials::{Choice, Credentials, Method};
 use tesaiot_device::publisher::{self, Plan};
 use tesaiot_device::random::Random;
-use tesaiot_device::sensor::{EnvironmentSimulator, MedicalSimulator, Sensor};
+use tesaiot_device::sampler::{self, Sampler};
+use tesaiot_device::sensor::{EnvironmentSimulator, MedicalSimulator};
 use tesaiot_device::session::{self, describe_lost};
 use tesaiot_device::{Connector, Deadlines, MqttVersion};
 use tesaiot_tls::Versions;
@@ -98,9 +99,11 @@ fn agent(
     stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<JoinHandle<Sent>> {
     let (connector, credentials) = credentials(bundle, Method::ServerTls)?;
-    let settings = AgentSettings::new(connector, credentials, INTERVAL);
+    let settings = AgentSettings::new(connector, credentials);
+    let mut sampler = Sampler::new();
     let sensor = EnvironmentSimulator::new(Random::from_system());
-    let agent = Agent::new(settings, Box::new(sensor))?.with_events(events);
+    sampler.add(sampler::Plan::new(TelemetryType::new("environment")?, INTERVAL), Box::new(sensor))?;
+    let agent = Agent::new(settings, sampler)?.with_events(events);
     let device = bundle.device_id.clone();
     Ok(tokio::spawn(async move {
         let report = agent.run(until(stopped)).await;
@@ -138,7 +141,7 @@ fn publisher(bundle: &Bundle, stopped: watch::Receiver<bool>) -> anyhow::Result<
         };
         let mut sensor = MedicalSimulator::new(Random::from_system());
         let topic = DeviceTopic::telemetry(&device, None).to_string();
-        let payload = |_| sensor.read(milliseconds(Timestamp::now())).to_json(Some(&device));
+        let payload = |_| sensor.sample(milliseconds(Timestamp::now())).to_json(Some(&device));
         let (client, plan) = (&session.connected.client, Plan::new(u64::MAX, INTERVAL));
         let report = publisher::publish(client, &topic, plan, None, payload, until(stopped)).await;
         sent.sampled = report.sent;

@@ -4,7 +4,7 @@ use std::error::Error;
 
 use tesaiot_device::publisher::Report;
 use tesaiot_device::session::{Fault, describe_lost};
-use tesaiot_device::{AgentError, CredentialsError, Lost, PublishAckReason, SessionError, SettingsError};
+use tesaiot_device::{CredentialsError, Lost, PublishAckReason, SamplerError, SessionError, SettingsError};
 
 use crate::exit;
 use crate::output::failure::Advice;
@@ -136,8 +136,8 @@ pub(crate) fn advice(error: &(dyn Error + 'static)) -> Option<Advice> {
     if let Some(error) = error.downcast_ref::<PublishError>() {
         return Some(Advice { hint: error.hint().map(str::to_owned), code: error.exit_code() });
     }
-    if let Some(error) = error.downcast_ref::<AgentError>() {
-        let code = if matches!(error, AgentError::Interval) { exit::USAGE } else { exit::FAILURE };
+    if let Some(error) = error.downcast_ref::<SamplerError>() {
+        let code = if matches!(error, SamplerError::Thread { .. }) { exit::FAILURE } else { exit::USAGE };
         return Some(Advice { hint: None, code });
     }
     error.downcast_ref::<crate::cli::agent::AgentFailure>().map(crate::cli::agent::AgentFailure::advice)
