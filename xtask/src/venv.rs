@@ -1,7 +1,8 @@
-//! The Python clients: one virtual environment for each major version of Paho.
+//! Python as others use it: one virtual environment for each major version of Paho, and one that reads exports.
 //!
-//! Devices in the field run both: 1.6 is what the reference agent was written for, 2.x
-//! is what a new installation gets, with other callbacks and other defaults.
+//! Devices in the field run both Pahos: 1.6 is what the reference agent was written for, 2.x
+//! is what a new installation gets, with other callbacks and other defaults. The exported
+//! columns are read by Arrow's own library.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -14,20 +15,38 @@ use crate::command::{quiet, step, target};
 struct Client {
     folder: &'static str,
     requirement: &'static str,
+    /// Python that prints the installed version.
+    script: &'static str,
     /// What the installed version starts with when the environment is good.
     version: &'static str,
     /// The variable by which the tests find this environment's Python.
     variable: &'static str,
 }
 
+const PAHO: &str = "import paho.mqtt.client; print(paho.mqtt.__version__)";
+
 const CLIENTS: &[Client] = &[
     Client {
         folder: "paho1",
         requirement: "paho-mqtt==1.6.1",
+        script: PAHO,
         version: "1.6.1",
         variable: "TESAIOT_TEST_PAHO1_PYTHON",
     },
-    Client { folder: "paho2", requirement: "paho-mqtt>=2,<3", version: "2.", variable: "TESAIOT_TEST_PAHO2_PYTHON" },
+    Client {
+        folder: "paho2",
+        requirement: "paho-mqtt>=2,<3",
+        script: PAHO,
+        version: "2.",
+        variable: "TESAIOT_TEST_PAHO2_PYTHON",
+    },
+    Client {
+        folder: "arrow",
+        requirement: "pyarrow>=17",
+        script: "import pyarrow.parquet; print(pyarrow.__version__)",
+        version: "",
+        variable: "TESAIOT_TEST_ARROW_PYTHON",
+    },
 ];
 
 /// Makes the environments that are missing or broken; returns the variables that name them.
@@ -68,8 +87,7 @@ impl Client {
 
     /// Importable, and of the version asked for: an environment outlives the Python it was made with.
     fn is_good(&self, python: &Path) -> bool {
-        let script = "import paho.mqtt.client; print(paho.mqtt.__version__)";
-        let version = quiet(Command::new(python).args(["-c", script]));
+        let version = quiet(Command::new(python).args(["-c", self.script]));
         version.is_some_and(|version| version.starts_with(self.version))
     }
 }

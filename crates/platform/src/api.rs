@@ -8,6 +8,7 @@ mod devices;
 mod letters;
 mod live;
 mod login;
+mod patience;
 mod payload;
 mod problem;
 mod public;
@@ -37,6 +38,8 @@ pub(crate) use server::Server;
 const PASSWORD_CHECKS: usize = 2;
 /// Live feeds open at a time.
 const LIVE_FEEDS: usize = 256;
+/// Exports read at a time: each holds one batch of points in memory while its reader takes its time.
+const EXPORTS: usize = 16;
 /// Largest request body, in bytes: beyond it a request is refused unread. A batch carries up to 1000 samples.
 const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
 
@@ -55,6 +58,8 @@ pub(crate) struct State {
     password_checks: Arc<Semaphore>,
     /// Places for live feeds.
     feeds: Arc<Semaphore>,
+    /// Places for exports.
+    exports: Arc<Semaphore>,
     /// Cancelled when the platform drains: feeds end.
     stop: CancellationToken,
 }
@@ -80,6 +85,7 @@ impl State {
             batch_limits: Arc::new(batch_limits),
             password_checks: Arc::new(Semaphore::new(PASSWORD_CHECKS)),
             feeds: Arc::new(Semaphore::new(LIVE_FEEDS)),
+            exports: Arc::new(Semaphore::new(EXPORTS)),
             stop,
         }
     }

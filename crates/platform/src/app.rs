@@ -145,7 +145,7 @@ impl App {
             config.limits.clone(),
             stop.clone(),
         );
-        let api = api::Server::new(https.0, https_config, state, room.https);
+        let api = api::Server::new(https.0, https_config, state, room.https, config.https_write_timeout);
 
         let platform = Platform { provisioning, telemetry, live };
         Ok(Self {

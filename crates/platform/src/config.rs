@@ -55,6 +55,8 @@ pub struct Config {
     pub broker: tesaiot_broker::Config,
     /// Bounds of the telemetry store.
     pub store: tesaiot_store::telemetry::Options,
+    /// How long a client of the REST interface may read nothing of its answer before it is given up.
+    pub https_write_timeout: Duration,
     /// How long a drain may take.
     pub grace: Duration,
 }
@@ -75,6 +77,7 @@ impl Config {
             limits: Limits::default(),
             broker: tesaiot_broker::Config::default(),
             store: tesaiot_store::telemetry::Options::default(),
+            https_write_timeout: Duration::from_secs(30),
             grace: Duration::from_secs(10),
         }
     }

@@ -24,7 +24,7 @@ mod span;
 #[cfg(feature = "platform")]
 mod store;
 #[cfg(feature = "platform")]
-mod telemetry;
+pub(crate) mod telemetry;
 #[cfg(feature = "platform")]
 mod up;
 

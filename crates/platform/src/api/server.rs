@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::patience::Patient;
 use super::{State, router};
 use crate::incidents::Incidents;
 
@@ -32,13 +33,22 @@ pub(crate) struct Server {
     router: Router,
     incidents: Incidents,
     max_connections: usize,
+    /// How long a client may read nothing of its answer.
+    write_timeout: Duration,
 }
 
 impl Server {
-    /// `room`: connections there are files for.
-    pub(crate) fn new(socket: TcpListener, tls: Arc<rustls::ServerConfig>, state: State, room: usize) -> Self {
+    /// `room`: connections there are files for. `write_timeout`: how long a client may read nothing of its answer.
+    pub(crate) fn new(
+        socket: TcpListener,
+        tls: Arc<rustls::ServerConfig>,
+        state: State,
+        room: usize,
+        write_timeout: Duration,
+    ) -> Self {
         let incidents = state.incidents.clone();
-        Self { socket, tls, router: router(state), incidents, max_connections: room.min(MAX_CONNECTIONS) }
+        let max_connections = room.min(MAX_CONNECTIONS);
+        Self { socket, tls, router: router(state), incidents, max_connections, write_timeout }
     }
 
     /// Serves until `stop`, then lets requests at work finish.
@@ -61,6 +71,9 @@ impl Server {
                     let address = SocketAddr::new(address.ip().to_canonical(), address.port());
                     let peer = Peer { address, listener: Arc::clone(&listener), certificates: Vec::new() };
                     let incidents = self.incidents.clone();
+                    // Answers are small: each would wait for the peer's delayed ACK otherwise.
+                    let _ = stream.set_nodelay(true);
+                    let stream = Patient::new(stream, self.write_timeout);
                     connections.spawn(async move {
                         serve(stream, &peer, tls, router, &incidents, stop).await;
                         drop(place);
@@ -80,15 +93,13 @@ impl Server {
 }
 
 async fn serve(
-    stream: TcpStream,
+    stream: Patient<TcpStream>,
     peer: &Peer,
     tls: Arc<rustls::ServerConfig>,
     router: Router,
     incidents: &Incidents,
     stop: CancellationToken,
 ) {
-    // Answers are small: each would wait for the peer's delayed ACK otherwise.
-    let _ = stream.set_nodelay(true);
     let stream = match tesaiot_tls::accept(&tls, stream, Instant::now() + DEADLINE).await {
         Ok(stream) => stream,
         Err(error) => {

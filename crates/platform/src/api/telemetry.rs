@@ -1,5 +1,6 @@
 //! Telemetry: sent by devices, asked for by operators.
 
+mod arrow;
 pub(super) mod fleet;
 mod question;
 mod range;

@@ -15,8 +15,9 @@ use super::shared::Device;
 use super::view::{Source, Span, View};
 use crate::error::StoreError;
 
-/// Chunks read for one batch, where they do not overlap.
-const CHUNKS: usize = 4;
+/// Chunks read for one batch, where they do not overlap: of one metric, and of all. A batch is what a slow reader
+/// keeps in memory.
+const CHUNKS: (usize, usize) = (16, 2);
 
 /// The points of one device, batch by batch, none of them empty.
 #[derive(Debug)]
@@ -84,7 +85,8 @@ fn batch(
     metric: Option<&str>,
     rest: Span,
 ) -> Result<(Span, Vec<Point>), StoreError> {
-    let (stretch, mut sources) = view.stretch(rest, CHUNKS)?;
+    let most = if metric.is_some() { CHUNKS.0 } else { CHUNKS.1 };
+    let (stretch, mut sources) = view.stretch(rest, most)?;
     let end = crate::time::from_nanoseconds(stretch.to);
     head.retain(|point| point.time <= end);
     head.sort_by_key(|point| point.time);

@@ -1,7 +1,7 @@
 //! `tesaiot telemetry`: what devices sent, from the store and as it arrives.
 
 mod feed;
-mod format;
+pub(crate) mod format;
 mod get;
 mod shape;
 mod time;

@@ -14,6 +14,8 @@ mod drain;
 #[cfg(feature = "platform")]
 mod exactly_once;
 #[cfg(feature = "platform")]
+mod export;
+#[cfg(feature = "platform")]
 mod full_disk;
 #[cfg(feature = "platform")]
 mod kill9;

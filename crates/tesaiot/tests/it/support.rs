@@ -3,6 +3,8 @@
 pub(crate) mod authority;
 #[cfg(feature = "platform")]
 pub(crate) mod device;
+#[cfg(feature = "platform")]
+pub(crate) mod https;
 pub(crate) mod lines;
 #[cfg(feature = "platform")]
 pub(crate) mod load;

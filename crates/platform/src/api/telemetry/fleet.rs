@@ -54,7 +54,7 @@ pub(in crate::api) async fn aggregate(
 ) -> Result<Response, Problem> {
     caller.viewer()?;
     let query = question.single()?;
-    let (format, aggregates) = (question.format()?, question.aggregates()?);
+    let (format, aggregates) = (question.format_of_few()?, question.aggregates()?);
     let devices = question.devices()?;
     let (telemetry, metric) = (state.telemetry.clone(), query.metric.clone());
     let asked = devices.clone();

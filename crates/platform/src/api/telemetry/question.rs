@@ -42,6 +42,8 @@ pub(super) enum Format {
     Json,
     Csv,
     Ndjson,
+    /// Typed columns: of points only.
+    Arrow,
 }
 
 /// In which form the points are wanted.
@@ -117,7 +119,16 @@ impl Question {
             None | Some("json") => Ok(Format::Json),
             Some("csv") => Ok(Format::Csv),
             Some("ndjson") => Ok(Format::Ndjson),
-            Some(_) => Err(Problem::invalid("'format' is 'json', 'csv' or 'ndjson'")),
+            Some("arrow") => Ok(Format::Arrow),
+            Some(_) => Err(Problem::invalid("'format' is 'json', 'csv', 'ndjson' or 'arrow'")),
+        }
+    }
+
+    /// The format of an answer that is not points as they came.
+    pub(super) fn format_of_few(&self) -> Result<Format, Problem> {
+        match self.format()? {
+            Format::Arrow => Err(Problem::invalid("'arrow' is of points as they came: ask for 'csv' or 'json' here")),
+            other => Ok(other),
         }
     }
 

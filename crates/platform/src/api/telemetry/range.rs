@@ -1,7 +1,10 @@
 //! Stored points of one device: as they came, in buckets, or in as many as a plot has room for.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State as Extract;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -29,10 +32,19 @@ pub(in crate::api) async fn range(
         Kind::Points if format == Format::Json || query.newest_first => {
             points(&state, id, query, question.limit(), format).await
         }
-        Kind::Points => Ok(stream::points(state.telemetry.export(&id, &query), format)),
-        Kind::Buckets(buckets) => in_buckets(&state, id, buckets, &question, format).await,
-        Kind::Plot(points, algorithm) => plot(&state, id, query, (points, algorithm), format).await,
+        Kind::Points => export(&state, &id, &query, format),
+        Kind::Buckets(buckets) => in_buckets(&state, id, buckets, &question, question.format_of_few()?).await,
+        Kind::Plot(points, algorithm) => plot(&state, id, query, (points, algorithm), question.format_of_few()?).await,
     }
+}
+
+/// All points, as they are read.
+fn export(state: &State, id: &DeviceId, query: &RangeQuery, format: Format) -> Result<Response, Problem> {
+    let Ok(place) = Arc::clone(&state.exports).try_acquire_owned() else {
+        let detail = "too many exports are being read; try again when one has ended";
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_exports", detail));
+    };
+    Ok(stream::points(state.telemetry.export(id, query), id, format, place))
 }
 
 async fn points(
@@ -48,7 +60,7 @@ async fn points(
     let truncated = points.len() > limit;
     points.truncate(limit);
     if format != Format::Json {
-        return Ok(stream::read_points(&points, format));
+        return Ok(stream::read_points(&points, &id, format));
     }
     let points: Vec<_> = points.iter().map(shown_point).collect();
     Ok(Json(json!({"device_id": id, "points": points, "truncated": truncated})).into_response())

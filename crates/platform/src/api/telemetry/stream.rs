@@ -1,4 +1,4 @@
-//! Answers of any length as CSV (RFC 4180) or lines of JSON, in constant memory.
+//! Answers of any length as CSV (RFC 4180), lines of JSON or Arrow columns, in constant memory.
 //!
 //! A batch is read when the client has taken the one before it: a slow client holds nothing but
 //! its connection. When a batch cannot be read the connection is cut, so that no client takes a
@@ -15,28 +15,45 @@ use bytes::Bytes;
 use hyper::body::Frame;
 use serde::Serialize;
 use serde_json::Value;
+use tesaiot_contract::DeviceId;
 use tesaiot_store::StoreError;
 use tesaiot_store::telemetry::{Bucket, Export, PlotPoint, Point};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
 
 use super::question::{Aggregate, Format, shown_bucket};
-use super::value;
+use super::{arrow, value};
 
 /// The first line of a table of points.
 const HEADER: &[u8] = b"time,metric,value,unit,type,received_at\r\n";
 
-/// Points of an export as a response.
-pub(super) fn points(export: Export, format: Format) -> Response {
-    let first = if format == Format::Csv { Bytes::from_static(HEADER) } else { Bytes::new() };
-    let body = Exported { state: Reading::Written(first, Box::new(export)), format };
+/// Points of an export as a response, which gives its place back when it is read, cut or abandoned.
+pub(super) fn points(export: Export, device: &DeviceId, format: Format, place: OwnedSemaphorePermit) -> Response {
+    let first = begin(device, format).into();
+    let body = Exported { state: Reading::Written(first, Box::new(export)), format, _place: place };
     (content_type(format), Body::new(body)).into_response()
 }
 
 /// Points that were read already.
-pub(super) fn read_points(points: &[Point], format: Format) -> Response {
-    let mut text = if format == Format::Csv { HEADER.to_vec() } else { Vec::new() };
+pub(super) fn read_points(points: &[Point], device: &DeviceId, format: Format) -> Response {
+    let mut text = begin(device, format);
     write_points(&mut text, points, format);
+    text.extend_from_slice(end(format));
     (content_type(format), text).into_response()
+}
+
+/// What stands before the first point.
+fn begin(device: &DeviceId, format: Format) -> Vec<u8> {
+    match format {
+        Format::Csv => HEADER.to_vec(),
+        Format::Arrow => arrow::begin(device),
+        Format::Json | Format::Ndjson => Vec::new(),
+    }
+}
+
+/// What stands behind the last point, and nowhere else.
+fn end(format: Format) -> &'static [u8] {
+    if format == Format::Arrow { &arrow::END } else { &[] }
 }
 
 /// Buckets as a table or as lines of JSON.
@@ -76,6 +93,7 @@ fn content_type(format: Format) -> [(header::HeaderName, &'static str); 1] {
         Format::Json => "application/json",
         Format::Csv => "text/csv; charset=utf-8; header=present",
         Format::Ndjson => "application/x-ndjson",
+        Format::Arrow => "application/vnd.apache.arrow.stream",
     };
     [(header::CONTENT_TYPE, name)]
 }
@@ -84,6 +102,7 @@ fn content_type(format: Format) -> [(header::HeaderName, &'static str); 1] {
 struct Exported {
     state: Reading,
     format: Format,
+    _place: OwnedSemaphorePermit,
 }
 
 /// The text of a batch; none at the end.
@@ -119,6 +138,8 @@ impl hyper::body::Body for Exported {
                             batch.map(|points| {
                                 let mut text = Vec::new();
                                 write_points(&mut text, &points, format);
+                                // It may be kept for as long as its reader is slow.
+                                text.shrink_to_fit();
                                 text
                             })
                         });
@@ -134,7 +155,10 @@ impl hyper::body::Body for Exported {
                         }
                     };
                     match read {
-                        Ok((_, None)) => return Poll::Ready(None),
+                        Ok((_, None)) => {
+                            let end = end(self.format);
+                            return Poll::Ready((!end.is_empty()).then(|| Ok(Frame::data(Bytes::from_static(end)))));
+                        }
                         Ok((export, Some(Ok(text)))) => self.state = Reading::Written(text.into(), export),
                         Ok((_, Some(Err(error)))) => return Poll::Ready(Some(Err(cut(&error)))),
                         Err(error) => return Poll::Ready(Some(Err(cut(&error)))),
@@ -164,6 +188,9 @@ struct Line<'a> {
 }
 
 fn write_points(text: &mut Vec<u8>, points: &[Point], format: Format) {
+    if format == Format::Arrow {
+        return arrow::write(text, points);
+    }
     for point in points {
         let (time, received_at) = (point.time.to_string(), point.received_at.to_string());
         let (unit, kind) = (point.unit.as_deref(), point.kind.as_deref());

@@ -1,4 +1,4 @@
-//! Stored readings as a table, JSON, lines of JSON, or CSV (RFC 4180).
+//! Stored readings as a table, JSON, lines of JSON, CSV (RFC 4180), or an Arrow stream.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -20,12 +20,47 @@ pub(crate) enum Format {
     Ndjson,
     /// Comma-separated, with a header
     Csv,
+    /// Typed columns for pandas, polars, DuckDB: an Arrow IPC stream, of all readings, into a file or a pipe
+    Arrow,
 }
 
-/// Prints readings, all lines ended.
+impl Format {
+    /// The platform's word for it.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Table | Self::Json => "json",
+            Self::Ndjson => "ndjson",
+            Self::Csv => "csv",
+            Self::Arrow => "arrow",
+        }
+    }
+}
+
+/// Why readings are not printed as an Arrow stream.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ArrowError {
+    /// Only whole readings have the columns.
+    #[error("--format arrow is of all readings as they came")]
+    NotPoints,
+    /// Bytes that no person reads.
+    #[error("an Arrow stream is not text, and stdout is a terminal")]
+    Terminal,
+}
+
+impl ArrowError {
+    /// What to do now.
+    pub(crate) fn hint(&self) -> &'static str {
+        match self {
+            Self::NotPoints => "leave --limit, --bucket and --points out, and choose with --since, --from and --to",
+            Self::Terminal => "write it to a file: --format arrow > readings.arrows",
+        }
+    }
+}
+
+/// Readings as text, all lines ended. Arrow is no text and is never rendered here.
 pub(crate) fn render(format: Format, points: &[Point]) -> Result<String, serde_json::Error> {
     Ok(match format {
-        Format::Table => table(points).to_string(),
+        Format::Table | Format::Arrow => table(points).to_string(),
         Format::Json => serde_json::to_string_pretty(points)? + "\n",
         Format::Ndjson => {
             let lines: Result<Vec<String>, _> = points.iter().map(serde_json::to_string).collect();

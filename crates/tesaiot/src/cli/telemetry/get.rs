@@ -1,11 +1,13 @@
 //! `tesaiot telemetry get`: stored readings of one device.
 
+use std::io::IsTerminal;
+
 use clap::Args;
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use tesaiot_contract::DeviceId;
 
-use super::format::{Format, render};
+use super::format::{ArrowError, Format, render};
 use super::shape::{Shape, plot_table};
 use super::time::moment;
 use crate::cli::client::Client;
@@ -56,6 +58,7 @@ Examples:
   tesaiot telemetry get pump-7 --metric spo2 --since 24h --bucket 1h --aggregate avg,max
   tesaiot telemetry get pump-7 --metric spo2 --since 365d --points 500 --json
   tesaiot telemetry get pump-7 --format csv > everything.csv
+  tesaiot telemetry get pump-7 --since 30d --format arrow > month.arrows
   tesaiot telemetry get pump-7 --from 2026-01-31T08:00:00Z --to 2026-01-31T09:00:00Z --json
 
 Exit codes: as those of `tesaiot telemetry`";
@@ -64,6 +67,9 @@ impl Get {
     pub(crate) fn run(mut self) -> anyhow::Result<()> {
         let client = Client::new(std::mem::take(&mut self.connection).resolve()?);
         let format = if self.json { Format::Json } else { self.format };
+        if format == Format::Arrow {
+            return self.arrow(&client);
+        }
         let is_text = matches!(format, Format::Csv | Format::Ndjson);
         if self.shape.is_buckets() && !is_text {
             return self.buckets(&client, format);
@@ -74,6 +80,16 @@ impl Get {
         // All readings come oldest first, however many; of a limited number the newest are wanted.
         let is_stream = self.shape.is_buckets() || self.shape.is_plot() || self.limit.is_none();
         if is_text && is_stream { self.stream(&client, format) } else { self.points(&client, format) }
+    }
+
+    fn arrow(&self, client: &Client) -> anyhow::Result<()> {
+        if self.limit.is_some() || self.shape.is_buckets() || self.shape.is_plot() {
+            return Err(ArrowError::NotPoints.into());
+        }
+        if std::io::stdout().is_terminal() {
+            return Err(ArrowError::Terminal.into());
+        }
+        self.stream(client, Format::Arrow)
     }
 
     /// What the platform is asked, besides the order, the limit and the format.
@@ -98,7 +114,7 @@ impl Get {
     fn stream(&self, client: &Client, format: Format) -> anyhow::Result<()> {
         let mut query = self.query();
         query.extend(self.limit.map(|limit| ("limit", limit.to_string())));
-        query.push(("format", if format == Format::Csv { "csv" } else { "ndjson" }.to_owned()));
+        query.push(("format", format.word().to_owned()));
         let query: Vec<(&str, &str)> = query.iter().map(|(name, value)| (*name, value.as_str())).collect();
         client.stream_telemetry(&self.id, &query, output::bytes)
     }

@@ -113,10 +113,15 @@ impl Paho {
 /// The environment's Python: named by the variable that `cargo xtask test` sets, else where setup puts it.
 #[track_caller]
 fn python(version: PahoVersion) -> PathBuf {
-    let (variable, folder) = match version {
-        PahoVersion::One => ("TESAIOT_TEST_PAHO1_PYTHON", "paho1"),
-        PahoVersion::Two => ("TESAIOT_TEST_PAHO2_PYTHON", "paho2"),
-    };
+    match version {
+        PahoVersion::One => environment("TESAIOT_TEST_PAHO1_PYTHON", "paho1"),
+        PahoVersion::Two => environment("TESAIOT_TEST_PAHO2_PYTHON", "paho2"),
+    }
+}
+
+/// The Python of an environment: named by its variable, else where setup puts it.
+#[track_caller]
+pub(crate) fn environment(variable: &str, folder: &str) -> PathBuf {
     let python = std::env::var_os(variable).map_or_else(
         || {
             PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/real-clients"))

@@ -8,6 +8,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::PATIENCE;
+use super::https::Https;
 use super::process::{program, run};
 
 /// Where requests go, and what they carry.
@@ -45,6 +46,16 @@ impl Rest {
     #[track_caller]
     pub(crate) fn get(&self, path: &str) -> Answer {
         self.request("GET", path, None)
+    }
+
+    /// GET of a path below `/api/v1`, whose answer the test reads as slowly as it wants.
+    #[track_caller]
+    pub(crate) fn open(&self, path: &str) -> Https {
+        let authority = self.base.trim_start_matches("https://");
+        let headers: String = self.headers.iter().map(|header| format!("{header}\r\n")).collect();
+        let request = format!("GET /api/v1{path} HTTP/1.1\r\nHost: {authority}\r\n{headers}Connection: close\r\n\r\n");
+        let ca = std::fs::read_to_string(&self.ca).expect("the trust anchors");
+        Https::send(authority, &ca, request.as_bytes())
     }
 
     /// POST of bytes as JSON, whatever they are.
