@@ -2,14 +2,19 @@
 
 use std::time::Duration;
 
+use crate::transport::network::Network;
+
 /// Bounds of a broker and of each of its connections.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Connections at a time; more are closed right after they are accepted.
     pub max_connections: usize,
+    /// Load balancers. A connection from one of these addresses begins with a PROXY protocol version 2 header and
+    /// counts as the client's it names; from any other address such a header is refused. None: nobody's is believed.
+    pub proxies: Vec<Network>,
     /// TLS handshakes at a time; more wait in the listen queue.
     pub max_handshakes: usize,
-    /// Time for the TLS handshake and for CONNECT, each.
+    /// Time for everything before CONNECT (PROXY header, TLS, WebSocket), and for CONNECT, each.
     pub handshake_timeout: Duration,
     /// Largest packet read, in bytes (announced to MQTT 5 clients).
     pub max_packet_size: u32,
@@ -46,6 +51,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             max_connections: 100_000,
+            proxies: Vec::new(),
             max_handshakes: 256,
             handshake_timeout: Duration::from_secs(10),
             max_packet_size: 1024 * 1024,

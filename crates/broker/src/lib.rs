@@ -9,7 +9,8 @@
 //! | [`host`] | the four seams |
 //! | [`receipt`] | the right, and the duty, to say what became of a message |
 //! | [`config`] | bounds: every queue, size and time |
-//! | `listener` | accepting sockets, TLS handshakes with deadlines |
+//! | `listener` | accepting sockets |
+//! | `transport` | PROXY header, TLS, WebSocket, under one deadline; how to add another transport |
 //! | `connection` | one task per connection, from CONNECT to the last acknowledgement |
 //! | `session`, `sessions` | what outlives a connection; take-over |
 //! | `router`, `retained` | who gets a message |
@@ -35,6 +36,7 @@ mod retained;
 mod router;
 mod session;
 mod sessions;
+mod transport;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -53,6 +55,8 @@ pub use host::{Action, Connecting, Event, Host, Peer, Refusal};
 pub use listener::Listener;
 pub use outcome::Outcome;
 pub use receipt::Receipt;
+pub use transport::Transport;
+pub use transport::network::{Network, NetworkError};
 
 use retained::Retained;
 use router::Router;

@@ -37,7 +37,7 @@ async fn main() -> Result<(), Failure> {
 
 async fn run(directory: &Path, clients: usize, window: usize, messages: usize) -> Result<(), Failure> {
     let mut config = Config::new(directory.to_owned());
-    (config.mqtt_port, config.mqtt_tls_port, config.https_port) = (0, 0, 0);
+    (config.mqtt_port, config.mqtt_tls_port, config.wss_port, config.https_port) = (0, 0, 0, 0);
     config.host_names = vec!["localhost".into()];
     let app = App::build(config).await?;
     let (platform, port) = (app.platform(), app.addresses().mqtt_tls.port());

@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use tesaiot_broker::{Broker, Listener};
+use tesaiot_broker::{Broker, Listener, Transport};
 use tesaiot_contract::bundle::Bundle;
 use tesaiot_contract::{DeviceId, Endpoints};
 use tesaiot_pki::Authority;
@@ -32,6 +32,9 @@ use crate::open_files;
 use crate::presence::Presence;
 use crate::provisioning::{Provisioning, ProvisioningError};
 
+/// The path of MQTT over WebSocket (the wire contract, section 1).
+const WSS_PATH: &str = "/mqtt";
+
 /// Where the platform listens.
 #[derive(Clone, Copy, Debug)]
 pub struct Addresses {
@@ -39,6 +42,8 @@ pub struct Addresses {
     pub mqtt: SocketAddr,
     /// MQTT with a password.
     pub mqtt_tls: SocketAddr,
+    /// MQTT with a password, over WebSocket.
+    pub wss: SocketAddr,
     /// REST and the live feed.
     pub https: SocketAddr,
 }
@@ -81,8 +86,9 @@ impl App {
         // Sockets are bound first and served last.
         let mqtt = bind(config.bind, config.mqtt_port).await?;
         let mqtt_tls = bind(config.bind, config.mqtt_tls_port).await?;
+        let wss = bind(config.bind, config.wss_port).await?;
         let https = bind(config.bind, config.https_port).await?;
-        let addresses = Addresses { mqtt: mqtt.1, mqtt_tls: mqtt_tls.1, https: https.1 };
+        let addresses = Addresses { mqtt: mqtt.1, mqtt_tls: mqtt_tls.1, wss: wss.1, https: https.1 };
 
         // What is on disk.
         let opened = {
@@ -127,9 +133,12 @@ impl App {
         let mqtt_config = server_config(&shown, clients, Versions::Both, &[])?;
         let password_config = server_config(&shown, ClientCertificates::NotRequested, Versions::Both, &[])?;
         let https_config = server_config(&shown, ClientCertificates::NotRequested, Versions::Both, &[b"http/1.1"])?;
+        let listener = |name: &str, socket, tls, transport| Listener { name: name.into(), socket, tls, transport };
+        let websocket = Transport::WebSocket { path: WSS_PATH.into() };
         let listeners = vec![
-            Listener { name: "mqtt".into(), socket: mqtt.0, tls: Some(mqtt_config) },
-            Listener { name: "mqtt-tls".into(), socket: mqtt_tls.0, tls: Some(password_config) },
+            listener("mqtt", mqtt.0, Some(mqtt_config), Transport::Stream),
+            listener("mqtt-tls", mqtt_tls.0, Some(password_config), Transport::Stream),
+            listener("mqtt-wss", wss.0, Some(Arc::clone(&https_config)), websocket),
         ];
 
         // What operators and HTTPS devices reach.
@@ -314,9 +323,9 @@ fn endpoints(host_names: &[String], addresses: Addresses) -> Endpoints {
         mqtt_host: host,
         mqtt_mtls_port: addresses.mqtt.port(),
         mqtt_tls_port: addresses.mqtt_tls.port(),
+        mqtt_wss_port: addresses.wss.port(),
         api_base_url: api.clone(),
         ingest_base_url: api,
-        ..Endpoints::default()
     }
 }
 

@@ -12,6 +12,8 @@ use tesaiot_contract::telemetry::Limits;
 pub const MQTT_PORT: u16 = 8883;
 /// MQTT over TLS without client certificates.
 pub const MQTT_TLS_PORT: u16 = 8884;
+/// MQTT over WebSocket over TLS.
+pub const WSS_PORT: u16 = 8084;
 /// REST and the live feed.
 pub const HTTPS_PORT: u16 = 8443;
 
@@ -41,6 +43,8 @@ pub struct Config {
     pub mqtt_port: u16,
     /// MQTT with a password. 0 takes any free port.
     pub mqtt_tls_port: u16,
+    /// MQTT with a password over WebSocket. 0 takes any free port.
+    pub wss_port: u16,
     /// REST. 0 takes any free port.
     pub https_port: u16,
     /// Whether [`Config::mqtt_port`] is for clients with a certificate only.
@@ -70,6 +74,7 @@ impl Config {
             host_names: Vec::new(),
             mqtt_port: MQTT_PORT,
             mqtt_tls_port: MQTT_TLS_PORT,
+            wss_port: WSS_PORT,
             https_port: HTTPS_PORT,
             require_client_certificate: false,
             organization: "tesaiot".into(),
@@ -94,6 +99,7 @@ impl Config {
         let ports = [
             ("the MQTT port", self.mqtt_port),
             ("the MQTT TLS port", self.mqtt_tls_port),
+            ("the WebSocket port", self.wss_port),
             ("the HTTPS port", self.https_port),
         ];
         for (index, (name, port)) in ports.iter().enumerate() {

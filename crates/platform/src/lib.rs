@@ -36,3 +36,4 @@ pub use error::{BuildError, RunError};
 pub use first_start::FirstStart;
 pub use ingest::Stored;
 pub use provisioning::ProvisioningError;
+pub use tesaiot_broker::Network;

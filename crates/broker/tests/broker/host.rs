@@ -43,6 +43,8 @@ pub struct Inner {
     pub accepted: Vec<Message>,
     pub held: VecDeque<Option<Receipt>>,
     pub seen: Vec<Seen>,
+    /// Where connected clients came from.
+    addresses: Vec<std::net::SocketAddr>,
     /// Answers of authenticate that wait, and the right to go on.
     pub authenticating: usize,
     gate_closed: bool,
@@ -63,6 +65,7 @@ impl TestHost {
             accepted: Vec::new(),
             held: VecDeque::new(),
             seen: Vec::new(),
+            addresses: Vec::new(),
             authenticating: 0,
             gate_closed: false,
             revoked: Vec::new(),
@@ -137,6 +140,10 @@ impl TestHost {
         self.lock().seen.clone()
     }
 
+    pub fn addresses(&self) -> Vec<std::net::SocketAddr> {
+        self.lock().addresses.clone()
+    }
+
     pub fn topics(&self) -> Vec<String> {
         self.lock().accepted.iter().map(|message| message.topic.to_string()).collect()
     }
@@ -202,7 +209,10 @@ impl Host for TestHost {
 
     fn observe(&self, event: Event<'_, Identity>) {
         let seen = match event {
-            Event::Connected { identity, .. } => Seen::Connected(identity.0.clone()),
+            Event::Connected { identity, peer } => {
+                self.change(|inner| inner.addresses.push(peer.address));
+                Seen::Connected(identity.0.clone())
+            }
             Event::Disconnected { identity, clean, taken_over, cause, .. } => {
                 Seen::Disconnected { client_id: identity.0.clone(), clean, taken_over, cause: cause.into() }
             }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tesaiot_broker::{Config, Listener};
+use tesaiot_broker::{Config, Listener, Transport};
 use tesaiot_mqtt::client::{Options, connect};
 use tesaiot_mqtt::{Message, QoS, Version};
 use tokio::io::AsyncReadExt;
@@ -15,7 +15,7 @@ use crate::peer::{BOTH, Bench};
 async fn listen(bench: &Bench) -> std::net::SocketAddr {
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
-    bench.broker.listen(Listener { name: "loopback".into(), socket, tls: None });
+    bench.broker.listen(Listener { name: "loopback".into(), socket, tls: None, transport: Transport::Stream });
     address
 }
 
@@ -82,7 +82,7 @@ async fn a_tls_handshake_that_fails_or_does_not_come_is_counted_and_makes_room()
     let bench = Bench::with(config);
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
-    bench.broker.listen(Listener { name: "tls".into(), socket, tls: Some(tls()) });
+    bench.broker.listen(Listener { name: "tls".into(), socket, tls: Some(tls()), transport: Transport::Stream });
     // Silent ones, one after the other, then one that speaks plain MQTT.
     let mut silent = Vec::new();
     for _ in 0..3 {

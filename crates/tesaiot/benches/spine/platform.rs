@@ -24,12 +24,13 @@ pub(crate) struct Platform {
 
 impl Platform {
     pub(crate) fn start(data: &Path) -> Result<Self> {
-        let ports = [free_port()?, free_port()?, free_port()?].map(|port| port.to_string());
+        let ports = [free_port()?, free_port()?, free_port()?, free_port()?].map(|port| port.to_string());
         let started = Instant::now();
         let process = Command::new(env!("CARGO_BIN_EXE_tesaiot"))
             .args(["up", "--host", "localhost", "--bind", "127.0.0.1", "--data-dir"])
             .arg(data)
-            .args(["--mqtt-port", &ports[0], "--mqtt-tls-port", &ports[1], "--https-port", &ports[2]])
+            .args(["--mqtt-port", &ports[0], "--mqtt-tls-port", &ports[1]])
+            .args(["--wss-port", &ports[2], "--https-port", &ports[3]])
             .env("RUST_LOG", "warn")
             .stdout(Stdio::null())
             .stderr(Stdio::inherit())

@@ -90,7 +90,7 @@ impl DemoArgs {
         let mut config = Config::new(data_dir.clone());
         config.bind = HOST.parse().context("an IP address")?;
         config.host_names = vec![HOST.to_owned(), "localhost".to_owned()];
-        (config.mqtt_port, config.mqtt_tls_port, config.https_port) = (0, 0, 0);
+        (config.mqtt_port, config.mqtt_tls_port, config.wss_port, config.https_port) = (0, 0, 0, 0);
         let app = App::build(config).await?;
         let platform = app.platform();
         let (shut_down, asked) = oneshot::channel::<()>();

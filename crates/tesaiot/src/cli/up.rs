@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use clap::Args;
 use serde_json::json;
-use tesaiot_platform::{Addresses, App, Config, FirstStart, RootKey};
+use tesaiot_platform::{Addresses, App, Config, FirstStart, Network, RootKey};
 use tracing_subscriber::filter::LevelFilter;
 
 use super::retain::RetainArgs;
@@ -37,12 +37,19 @@ pub(crate) struct UpArgs {
     /// MQTT over TLS with a password; 0 is any free port
     #[arg(long, value_name = "PORT", default_value_t = 8884)]
     mqtt_tls_port: u16,
+    /// MQTT with a password over WebSocket over TLS, path /mqtt; 0 is any free port
+    #[arg(long, value_name = "PORT", default_value_t = 8084)]
+    wss_port: u16,
     /// REST and live feed; 0 is any free port
     #[arg(long, value_name = "PORT", default_value_t = 8443)]
     https_port: u16,
     /// Refuse clients without a certificate on the MQTT port
     #[arg(long)]
     require_client_certificate: bool,
+    /// A load balancer, or a network of them, in front of the MQTT ports: its connections begin with a PROXY protocol
+    /// version 2 header; give it once for each [default: none, and no such header is believed]
+    #[arg(long = "proxy-protocol-from", value_name = "ADDRESS")]
+    proxies: Vec<Network>,
     /// On the first start, write the root's private key to this file alone, to be taken off this machine
     #[arg(long, value_name = "PATH")]
     root_key_offline: Option<PathBuf>,
@@ -62,7 +69,7 @@ Examples:
   tesaiot up
   tesaiot up --host iot.example.org --host 192.0.2.7 --data-dir /srv/tesaiot
   tesaiot up --retain 400d --retain-size 20GB
-  tesaiot up --mqtt-port 0 --mqtt-tls-port 0 --https-port 0 --json     any free ports
+  tesaiot up --mqtt-port 0 --mqtt-tls-port 0 --wss-port 0 --https-port 0 --json     any free ports
   RUST_LOG=debug tesaiot up
 
 Exit codes:
@@ -108,8 +115,10 @@ impl UpArgs {
         config.bind = self.bind.unwrap_or(config.bind);
         config.mqtt_port = self.mqtt_port;
         config.mqtt_tls_port = self.mqtt_tls_port;
+        config.wss_port = self.wss_port;
         config.https_port = self.https_port;
         config.require_client_certificate = self.require_client_certificate;
+        config.broker.proxies = self.proxies;
         self.retain.apply(&mut config.store);
         if let Some(path) = self.root_key_offline {
             config.root_key = RootKey::Offline(path);
@@ -145,7 +154,7 @@ impl Started<'_> {
     }
 
     fn json(&self) -> serde_json::Value {
-        let Addresses { mqtt, mqtt_tls, https } = self.addresses;
+        let Addresses { mqtt, mqtt_tls, wss, https } = self.addresses;
         let first = self.first.map(|first| {
             json!({
                 "admin_email": first.admin_email,
@@ -156,20 +165,22 @@ impl Started<'_> {
         json!({
             "data_dir": self.data_dir,
             "host": self.host,
-            "addresses": {"mqtt": mqtt, "mqtt_tls": mqtt_tls, "https": https},
+            "addresses": {"mqtt": mqtt, "mqtt_tls": mqtt_tls, "mqtt_wss": wss, "https": https},
             "first_start": first,
         })
     }
 
     fn text(&self) -> String {
-        let Addresses { mqtt, mqtt_tls, https } = self.addresses;
+        let Addresses { mqtt, mqtt_tls, wss, https } = self.addresses;
         let (host, data_dir) = (bracketed(self.host), self.data_dir.display());
         let mut text = format!(
             "tesaiot is up.\n\
              \x20 MQTT, certificate or password  {mqtt}\n\
              \x20 MQTT, password                 {mqtt_tls}\n\
+             \x20 MQTT over WebSocket, password  wss://{host}:{}/mqtt\n\
              \x20 HTTPS                          https://{host}:{}\n\
              \x20 Data directory                 {data_dir}\n",
+            wss.port(),
             https.port()
         );
         if let Some(first) = self.first {

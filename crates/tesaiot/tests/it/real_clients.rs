@@ -4,6 +4,7 @@
 mod curl;
 mod mosquitto;
 mod paho;
+mod websocket;
 
 use serde_json::Value;
 

@@ -19,15 +19,15 @@ impl Up {
     /// On free ports of 127.0.0.1.
     #[track_caller]
     pub(super) fn start(home: &Path) -> Self {
-        Self::start_on(home, [0, 0, 0])
+        Self::start_on(home, [0, 0, 0, 0])
     }
 
-    /// On these ports: MQTT, MQTT with passwords, HTTPS.
+    /// On these ports: MQTT, MQTT with passwords, MQTT over WebSocket, HTTPS.
     #[track_caller]
-    pub(super) fn start_on(home: &Path, ports: [u16; 3]) -> Self {
-        let [mqtt, mqtt_tls, https] = ports.map(|port| port.to_string());
+    pub(super) fn start_on(home: &Path, ports: [u16; 4]) -> Self {
+        let [mqtt, mqtt_tls, wss, https] = ports.map(|port| port.to_string());
         let place = ["up", "--json", "--bind", "127.0.0.1", "--host", "127.0.0.1"];
-        let ports = ["--mqtt-port", &mqtt, "--mqtt-tls-port", &mqtt_tls, "--https-port", &https];
+        let ports = ["--mqtt-port", &mqtt, "--mqtt-tls-port", &mqtt_tls, "--wss-port", &wss, "--https-port", &https];
         let running = Running::start(&mut tesaiot(home, &[&place[..], &ports[..]].concat()));
         let said = running.stdout.wait_for(1, PATIENCE, |line| serde_json::from_str(line).ok());
         let said = said.unwrap_or_else(|| panic!("it did not start: {}", running.stderr.text())).remove(0);
@@ -35,8 +35,8 @@ impl Up {
     }
 
     /// The ports it listens on, in the order of [`Up::start_on`].
-    pub(super) fn ports(&self) -> [u16; 3] {
-        ["mqtt", "mqtt_tls", "https"].map(|name| {
+    pub(super) fn ports(&self) -> [u16; 4] {
+        ["mqtt", "mqtt_tls", "mqtt_wss", "https"].map(|name| {
             let address = self.said["addresses"][name].as_str().expect("an address");
             address.rsplit_once(':').expect("a port").1.parse().expect("a number")
         })
@@ -72,7 +72,19 @@ fn the_first_start_says_the_passwords_and_later_ones_do_not() {
 #[test]
 fn a_person_reads_where_it_listens_and_what_to_do_next() {
     let home = tempfile::tempdir().expect("a temporary directory");
-    let arguments = ["up", "--bind", "127.0.0.1", "--mqtt-port", "0", "--mqtt-tls-port", "0", "--https-port", "0"];
+    let arguments = [
+        "up",
+        "--bind",
+        "127.0.0.1",
+        "--mqtt-port",
+        "0",
+        "--mqtt-tls-port",
+        "0",
+        "--wss-port",
+        "0",
+        "--https-port",
+        "0",
+    ];
     let mut command = tesaiot(home.path(), &arguments);
     let running = Running::start(command.args(["--host", "localhost", "--data-dir", "the data"]));
     let complete = |line: &str| (line == "Ctrl-C ends it.").then_some(());
@@ -83,6 +95,7 @@ fn a_person_reads_where_it_listens_and_what_to_do_next() {
     tesaiot is up.
       MQTT, certificate or password  127.0.0.1:PORT
       MQTT, password                 127.0.0.1:PORT
+      MQTT over WebSocket, password  wss://localhost:PORT/mqtt
       HTTPS                          https://localhost:PORT
       Data directory                 the data
 
@@ -102,6 +115,9 @@ fn a_person_reads_where_it_listens_and_what_to_do_next() {
 
 /// Without what changes from run to run: ports and made-up words.
 fn masked(line: &str) -> String {
+    if let Some(masked) = line.strip_suffix("/mqtt").map(masked) {
+        return masked + "/mqtt";
+    }
     let secret = ["  Password ", "  Passphrase "].iter().any(|start| line.starts_with(start));
     match line.rsplit_once([' ', ':']) {
         Some((start, _)) if secret => format!("{start} WORD"),
@@ -115,7 +131,19 @@ fn a_port_in_use_and_a_bad_name_are_said() {
     let home = tempfile::tempdir().expect("a temporary directory");
     let running = Up::start(home.path());
     let [mqtt, ..] = running.ports();
-    let place = ["up", "--bind", "127.0.0.1", "--data-dir", "other", "--mqtt-tls-port", "0", "--https-port", "0"];
+    let place = [
+        "up",
+        "--bind",
+        "127.0.0.1",
+        "--data-dir",
+        "other",
+        "--mqtt-tls-port",
+        "0",
+        "--wss-port",
+        "0",
+        "--https-port",
+        "0",
+    ];
     let mut command = tesaiot(home.path(), &place);
     let outcome = crate::support::process::run(command.args(["--mqtt-port", &mqtt.to_string()]), PATIENCE);
     assert_eq!(outcome.code, Some(4), "{outcome:#?}");
@@ -130,7 +158,8 @@ fn a_port_in_use_and_a_bad_name_are_said() {
 #[test]
 fn a_first_start_that_failed_or_could_not_be_heard_shows_its_passwords_again() {
     let home = tempfile::tempdir().expect("a temporary directory");
-    let free = ["--bind", "127.0.0.1", "--mqtt-port", "0", "--mqtt-tls-port", "0", "--https-port", "0"];
+    let free =
+        ["--bind", "127.0.0.1", "--mqtt-port", "0", "--mqtt-tls-port", "0", "--wss-port", "0", "--https-port", "0"];
     std::fs::write(home.path().join("root.key"), "mine").expect("a file");
     let offline = [&["up", "--root-key-offline", "root.key"][..], &free[..]].concat();
     let failed = Running::start(&mut tesaiot(home.path(), &offline)).wait(PATIENCE);
@@ -148,7 +177,7 @@ fn a_first_start_that_failed_or_could_not_be_heard_shows_its_passwords_again() {
     let ca = home.path().join("data/tesaiot/ca/ca-chain.pem");
     let ca = if ca.exists() { ca } else { home.path().join(".local/share/tesaiot/ca/ca-chain.pem") };
     let login = serde_json::json!({"email": email, "password": password}).to_string();
-    let url = format!("https://127.0.0.1:{}/api/v1/auth/login", heard.ports()[2]);
+    let url = format!("https://127.0.0.1:{}/api/v1/auth/login", heard.ports()[3]);
     let mut curl = std::process::Command::new("curl");
     curl.args(["-sS", "--fail", "-H", "Content-Type: application/json", "-d", &login, "--cacert"]).arg(ca).arg(url);
     let answer = curl.output().expect("curl");
@@ -163,7 +192,7 @@ fn a_first_start_that_failed_or_could_not_be_heard_shows_its_passwords_again() {
 #[test]
 fn the_names_of_the_platform_are_remembered_and_operators_need_none() {
     let home = tempfile::tempdir().expect("a temporary directory");
-    let free = ["--json", "--mqtt-port", "0", "--mqtt-tls-port", "0", "--https-port", "0"];
+    let free = ["--json", "--mqtt-port", "0", "--mqtt-tls-port", "0", "--wss-port", "0", "--https-port", "0"];
     let start = |names: &[&str]| {
         let running = Running::start(&mut tesaiot(home.path(), &[&["up"][..], &free[..], names].concat()));
         let said = running.stdout.wait_for(1, PATIENCE, |line| serde_json::from_str::<Value>(line).ok());

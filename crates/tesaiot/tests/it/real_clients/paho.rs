@@ -10,7 +10,7 @@ use crate::support::device::Device;
 use crate::support::paho::{Paho, PahoOptions, PahoVersion};
 use crate::support::platform::TestPlatform;
 
-fn options(device: &Device, protocol: &'static str) -> PahoOptions {
+pub(super) fn options(device: &Device, protocol: &'static str) -> PahoOptions {
     let login = device.certificate().is_none().then(|| (device.id().to_string(), device.api_key().to_owned()));
     PahoOptions {
         ca: Some(device.file("ca-chain.pem")),

@@ -30,6 +30,8 @@ pub(crate) struct PahoOptions {
     pub(crate) login: Option<(String, String)>,
     /// `3.1.1` or `5`.
     pub(crate) protocol: &'static str,
+    /// Over WebSocket, path `/mqtt`.
+    pub(crate) websocket: bool,
     /// How many samples it publishes once it is subscribed to its commands.
     pub(crate) count: u32,
     pub(crate) interval: Duration,
@@ -46,6 +48,7 @@ impl PahoOptions {
             client_id: client_id.into(),
             login: None,
             protocol: "3.1.1",
+            websocket: false,
             count: 0,
             interval: Duration::ZERO,
         }
@@ -67,6 +70,9 @@ impl Paho {
         command.args(["--client-id", &options.client_id, "--protocol", options.protocol]);
         command.args(["--count", &options.count.to_string()]);
         command.args(["--interval", &options.interval.as_secs_f64().to_string()]);
+        if options.websocket {
+            command.args(["--transport", "websockets"]);
+        }
         if let Some(ca) = &options.ca {
             command.arg("--ca").arg(ca);
         }

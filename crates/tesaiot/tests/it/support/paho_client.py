@@ -29,6 +29,7 @@ for name in ("host", "client-id"):
 for name in ("ca", "username", "password", "certificate", "key"):
     arguments.add_argument("--" + name)
 arguments.add_argument("--port", type=int, required=True)
+arguments.add_argument("--transport", choices=("tcp", "websockets"), default="tcp")
 arguments.add_argument("--protocol", choices=("3.1.1", "5"), default="3.1.1")
 arguments.add_argument("--count", type=int, default=0)
 arguments.add_argument("--interval", type=float, default=0.0)
@@ -108,10 +109,11 @@ def publish_samples():
 
 
 protocol = mqtt.MQTTv5 if arguments.protocol == "5" else mqtt.MQTTv311
+options = {"client_id": arguments.client_id, "protocol": protocol, "transport": arguments.transport}
 if hasattr(mqtt, "CallbackAPIVersion"):
-    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=arguments.client_id, protocol=protocol)
+    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, **options)
 else:
-    client = mqtt.Client(client_id=arguments.client_id, protocol=protocol)
+    client = mqtt.Client(**options)
 client.on_connect = on_connect
 client.on_subscribe = on_subscribe
 client.on_publish = on_publish

@@ -69,6 +69,7 @@ impl TestPlatform {
         let mut config = configuration(&self.data_directory(), &self.setting);
         config.mqtt_port = self.addresses.mqtt.port();
         config.mqtt_tls_port = self.addresses.mqtt_tls.port();
+        config.wss_port = self.addresses.wss.port();
         config.https_port = self.addresses.https.port();
         self.serving = Some(serve(config).1);
     }
@@ -88,6 +89,11 @@ impl TestPlatform {
     /// Where its MQTT port for passwords is.
     pub(crate) fn mqtt_tls(&self) -> SocketAddr {
         self.addresses.mqtt_tls
+    }
+
+    /// Where its MQTT port for WebSocket is.
+    pub(crate) fn wss(&self) -> SocketAddr {
+        self.addresses.wss
     }
 
     /// Its data directory.
@@ -193,7 +199,7 @@ fn configuration(data_directory: &Path, setting: &Setting) -> Config {
     let mut config = Config::new(data_directory.to_owned());
     config.bind = IpAddr::V4(Ipv4Addr::LOCALHOST);
     config.host_names = vec!["localhost".into(), "127.0.0.1".into()];
-    (config.mqtt_port, config.mqtt_tls_port, config.https_port) = (0, 0, 0);
+    (config.mqtt_port, config.mqtt_tls_port, config.wss_port, config.https_port) = (0, 0, 0, 0);
     setting(&mut config);
     config
 }

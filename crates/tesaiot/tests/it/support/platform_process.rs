@@ -103,7 +103,7 @@ impl PlatformProcess {
 /// The words of `tesaiot` for a platform on free ports of this machine.
 pub(crate) fn arguments(data_directory: &Path) -> Vec<OsString> {
     let words = ["up", "--json", "--bind", "127.0.0.1", "--host", "localhost", "--host", "127.0.0.1"];
-    let ports = ["--mqtt-port", "0", "--mqtt-tls-port", "0", "--https-port", "0", "--data-dir"];
+    let ports = ["--mqtt-port", "0", "--mqtt-tls-port", "0", "--wss-port", "0", "--https-port", "0", "--data-dir"];
     let words = words.into_iter().chain(ports).map(OsString::from);
     words.chain([data_directory.as_os_str().to_owned()]).collect()
 }
