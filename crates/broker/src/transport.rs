@@ -83,7 +83,7 @@ type Boxed = Box<dyn Bytes>;
 enum Established {
     Plain(TcpStream),
     Tls(Box<tesaiot_tls::ServerStream<TcpStream>>),
-    WebSocket(websocket::WebSocket<Boxed>),
+    WebSocket(Box<websocket::WebSocket<Boxed>>),
 }
 
 /// Makes a connection of a socket, and serves it to its end.
@@ -96,7 +96,7 @@ pub(crate) async fn establish<H: Host>(shared: Arc<Shared<H>>, stream: TcpStream
     match established {
         Ok(Established::Plain(stream)) => connection::serve(shared, stream, peer).await,
         Ok(Established::Tls(stream)) => connection::serve(shared, *stream, peer).await,
-        Ok(Established::WebSocket(stream)) => connection::serve(shared, stream, peer).await,
+        Ok(Established::WebSocket(stream)) => connection::serve(shared, *stream, peer).await,
         Err(failure) => {
             increment(&shared.counters.handshakes_failed);
             match failure {
@@ -145,7 +145,7 @@ async fn handshake<H: Host>(
     };
     let upgrade = websocket::accept(bytes, path, shared.config.max_packet_size);
     let upgraded = timeout_at(deadline, upgrade).await.map_err(|_| Failure::Silence)??;
-    Ok(Established::WebSocket(upgraded))
+    Ok(Established::WebSocket(Box::new(upgraded)))
 }
 
 /// The address that a listed load balancer speaks for. `None`: the peer speaks for itself.
