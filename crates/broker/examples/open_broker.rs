@@ -19,7 +19,7 @@ use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tesaiot_broker::{Action, Broker, Config, Connecting, Event, Host, Listener, Outcome, Receipt, Refusal};
+use tesaiot_broker::{Action, Broker, Config, Connecting, Event, Host, Listener, Outcome, Receipt, Refusal, Transport};
 use tesaiot_mqtt::Message;
 use tesaiot_tls::{ClientCertificates, ServerIdentity, ServerIdentityHandle, Versions, server_config};
 use tokio::net::TcpListener;
@@ -93,7 +93,7 @@ impl Arguments {
         let mut listeners = Vec::new();
         if let Some(port) = self.port {
             let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
-            listeners.push(Listener { name: "plain".into(), socket, tls: None });
+            listeners.push(Listener { name: "plain".into(), socket, tls: None, transport: Transport::Stream });
         }
         if let Some(port) = self.tls_port {
             let (Some(certificate), Some(key)) = (&self.certificate, &self.key) else { return Err(USAGE.into()) };
@@ -102,7 +102,7 @@ impl Arguments {
             let handle = ServerIdentityHandle::fixed(identity);
             let tls = server_config(&handle, ClientCertificates::NotRequested, Versions::default(), &[])?;
             let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
-            listeners.push(Listener { name: "tls".into(), socket, tls: Some(tls) });
+            listeners.push(Listener { name: "tls".into(), socket, tls: Some(tls), transport: Transport::Stream });
         }
         Ok(listeners)
     }
