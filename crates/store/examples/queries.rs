@@ -1,10 +1,13 @@
 //! How long questions take on a warm store: one series of a year at one sample a second, 100
 //! devices of a day, and the newest values of 10,000 devices.
 //!
-//! `cargo run --release -p tesaiot-store --example queries [days of the long series, default 365]`
+//! `cargo run --release -p tesaiot-store --example queries [days of the long series, default 365] [directory]`
+//!
+//! With a directory the store stays there, and is asked again without being filled when it is there.
 #![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
 #![allow(clippy::unwrap_used, reason = "a benchmark ends at the first error")]
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -12,6 +15,10 @@ use tesaiot_contract::DeviceId;
 use tesaiot_contract::telemetry::{Metric, Sample, Value};
 use tesaiot_store::telemetry::{Algorithm, BucketQuery, Entry, Options, RangeQuery};
 use tesaiot_store::{Appender, Telemetry};
+
+/// As in the platform.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// 2025-11-24T16:00:00Z.
 const START: i64 = 1_764_000_000;
@@ -35,17 +42,22 @@ const METRICS: [&str; 13] = [
 
 fn main() {
     let days: i64 = std::env::args().nth(1).map_or(365, |days| days.parse().unwrap());
-    let directory = tempfile::tempdir_in(".").unwrap();
-    let options = Options::default();
-    let (telemetry, mut appender) = Telemetry::open(&directory.path().join("telemetry.db"), options).unwrap();
+    let temporary = tempfile::tempdir_in(".").unwrap();
+    let directory = std::env::args().nth(2).map_or(temporary.path().to_owned(), PathBuf::from);
+    std::fs::create_dir_all(&directory).unwrap();
+    let path = directory.join("telemetry.db");
+    let is_filled = path.exists();
+    let (telemetry, mut appender) = Telemetry::open(&path, Options::default()).unwrap();
     let device = |name: &str, index: usize| DeviceId::new(format!("{name}-{index:05}")).unwrap();
     let long = device("long", 0);
-    fill(&mut appender, std::slice::from_ref(&long), &METRICS[..1], days * DAY, 1);
     let group: Vec<DeviceId> = (0..100).map(|index| device("group", index)).collect();
-    fill(&mut appender, &group, &METRICS, DAY, 5);
-    let fleet: Vec<DeviceId> = (0..FLEET).map(|index| device("fleet", index)).collect();
-    fill(&mut appender, &fleet, &METRICS, 30, 10);
-    while appender.maintain().unwrap().more {}
+    if !is_filled {
+        fill(&mut appender, std::slice::from_ref(&long), &METRICS[..1], days * DAY, 1);
+        fill(&mut appender, &group, &METRICS, DAY, 5);
+        let fleet: Vec<DeviceId> = (0..FLEET).map(|index| device("fleet", index)).collect();
+        fill(&mut appender, &fleet, &METRICS, 30, 10);
+        while appender.maintain().unwrap().more {}
+    }
     let counts = telemetry.counts();
     println!("{} values, {} chunks, {} samples open", counts.values, counts.chunks, counts.open_samples);
     ask(&telemetry, &long, &group, days);
@@ -86,6 +98,15 @@ fn ask(telemetry: &Telemetry, long: &DeviceId, group: &[DeviceId], days: i64) {
 
 /// The median of several runs after a first one.
 fn time<T>(name: &str, goal: u32, question: impl Fn() -> Vec<T>) {
+    if let Some(only) = std::env::args().nth(3) {
+        if name.contains(&only) {
+            for _ in 0..200 {
+                std::hint::black_box(question());
+            }
+        } else {
+            return;
+        }
+    }
     let answers = question().len();
     let mut runs: Vec<Duration> = (0..9)
         .map(|_| {

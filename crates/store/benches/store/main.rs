@@ -41,6 +41,10 @@ const POSTGRES: &str = "TESAIOT_BENCH_POSTGRES";
 /// The folder with a Debian that has TimescaleDB; set by the same.
 const TIMESCALE: &str = "TESAIOT_BENCH_TIMESCALE";
 
+/// As in the platform.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> Result<()> {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     if words.first().is_some_and(|word| word == alone::MEMORY) {

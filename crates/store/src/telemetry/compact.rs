@@ -48,7 +48,7 @@ struct Merged {
 
 /// Leaves a mark when too many chunks lie over a moment of one that was just sealed.
 pub(super) fn mark(transaction: &Transaction<'_>, device: i64, number: i64, span: Span) -> rusqlite::Result<()> {
-    let neighbours = stored::list(transaction, device, span, NEIGHBOURS)?;
+    let neighbours = stored::list(transaction, device, span, i64::MAX, NEIGHBOURS)?;
     if neighbours.len() <= MAXIMUM_DEPTH {
         return Ok(());
     }
@@ -113,7 +113,7 @@ fn merge(
     chunk_samples: usize,
     level: usize,
 ) -> rusqlite::Result<Option<Merged>> {
-    let over = stored::list(connection, device, Span { from: time, to: time }, NEIGHBOURS)?;
+    let over = stored::list(connection, device, Span { from: time, to: time }, i64::MAX, NEIGHBOURS)?;
     if over.len() <= MAXIMUM_DEPTH {
         return Ok(None);
     }
@@ -165,8 +165,14 @@ fn group(connection: &Connection, device: i64, mut over: Vec<Stored>) -> rusqlit
 fn closed(connection: &Connection, device: i64, chosen: &[Stored]) -> rusqlite::Result<Option<Vec<Stored>>> {
     let mut group: BTreeMap<i64, Stored> = chosen.iter().map(|chunk| (chunk.number, *chunk)).collect();
     loop {
-        let samples: i64 = group.values().map(|chunk| chunk.samples).sum();
-        if group.len() > MERGE_PER_CALL || samples > SAMPLES_PER_CALL {
+        if group.len() > MERGE_PER_CALL {
+            return Ok(None);
+        }
+        let mut samples = 0;
+        for number in group.keys() {
+            samples += stored::samples(connection, *number)?;
+        }
+        if samples > SAMPLES_PER_CALL {
             return Ok(None);
         }
         let (Some((&first, _)), Some((&last, _))) = (group.first_key_value(), group.last_key_value()) else {
@@ -174,7 +180,7 @@ fn closed(connection: &Connection, device: i64, chosen: &[Stored]) -> rusqlite::
         };
         let from = group.values().map(|chunk| chunk.span.from).min().unwrap_or_default();
         let to = group.values().map(|chunk| chunk.span.to).max().unwrap_or_default();
-        let near = stored::list(connection, device, Span { from, to }, NEIGHBOURS)?;
+        let near = stored::list(connection, device, Span { from, to }, i64::MAX, NEIGHBOURS)?;
         if near.len() == NEIGHBOURS {
             return Ok(None);
         }

@@ -17,6 +17,8 @@ pub struct Options {
     pub seals_per_call: usize,
     /// The compression level of pco, 0 to 12.
     pub compression_level: usize,
+    /// Where rollups answer too, so many chunks of a span are read instead: they are quicker than a page of rollups.
+    pub few_chunks: usize,
     /// Connections for readers; more readers wait for one of these.
     pub readers: usize,
     /// Dead letters kept; beyond it the oldest are dropped, and counted.
@@ -73,6 +75,7 @@ impl Default for Options {
             tail_bytes: 64 << 20,
             seals_per_call: 4,
             compression_level: 6,
+            few_chunks: 12,
             readers: 4,
             dead_letters: 100_000,
             dead_letter_bytes: 256 << 20,

@@ -126,4 +126,9 @@ pub(super) const MIGRATIONS: Migrations = &[
     ALTER TABLE total ADD COLUMN rollups_dropped  INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE total ADD COLUMN messages_dropped INTEGER NOT NULL DEFAULT 0;
 ",
+    "
+    -- The few chunks of more than an hour: the others over a moment begin within the hour before it.
+    CREATE INDEX chunk_long ON chunk (device, first_time, last_time)
+        WHERE last_time - first_time > 3600000000000;
+",
 ];

@@ -7,35 +7,55 @@ use super::chunk::{Chunk, MAXIMUM_SPAN};
 use super::codec::Malformed;
 use super::view::Span;
 
-/// The row of a chunk, without its blob.
+/// A chunk that is not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stored {
     pub(super) number: i64,
     pub(super) span: Span,
-    pub(super) samples: i64,
 }
 
-/// The chunks that reach into a span, by their first times, at most `limit`.
-pub(super) fn list(connection: &Connection, device: i64, span: Span, limit: usize) -> rusqlite::Result<Vec<Stored>> {
-    connection
-        .prepare_cached(
-            "SELECT number, first_time, last_time, samples FROM chunk INDEXED BY chunk_by_time
-             WHERE device = ?1 AND first_time BETWEEN ?2 AND ?3 AND last_time >= ?4 ORDER BY first_time LIMIT ?5",
-        )?
-        .query_map(
-            params![
-                device,
-                span.from.saturating_sub(MAXIMUM_SPAN),
-                span.to,
-                span.from,
-                i64::try_from(limit).unwrap_or(i64::MAX)
-            ],
-            |row| {
-                let span = Span { from: row.get(1)?, to: row.get(2)? };
-                Ok(Stored { number: row.get(0)?, span, samples: row.get(3)? })
-            },
-        )?
-        .collect()
+/// A chunk that spans more than this, an hour, is in an index of its own. So the chunks over a moment are found
+/// among those that begin up to an hour before it, and the few long ones that begin earlier: never among the
+/// thousands that a quick device seals in [`MAXIMUM_SPAN`].
+const LONG: i64 = 3_600_000_000_000;
+
+/// The chunks that reach into a span, by their first times, at most `limit`; only those up to the number `visible`.
+pub(super) fn list(
+    connection: &Connection,
+    device: i64,
+    span: Span,
+    visible: i64,
+    limit: usize,
+) -> rusqlite::Result<Vec<Stored>> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let recent = span.from.saturating_sub(LONG);
+    let mut found = Vec::new();
+    // The predicate of the index is written as it stands there: only then may it be used.
+    let long = "SELECT number, first_time, last_time FROM chunk INDEXED BY chunk_long
+         WHERE last_time - first_time > 3600000000000
+           AND device = ?1 AND first_time >= ?2 AND first_time < ?3 AND last_time >= ?4 AND number <= ?5
+         ORDER BY first_time LIMIT ?6";
+    let any = "SELECT number, first_time, last_time FROM chunk INDEXED BY chunk_by_time
+         WHERE device = ?1 AND first_time >= ?2 AND first_time <= ?3 AND last_time >= ?4 AND number <= ?5
+         ORDER BY first_time LIMIT ?6";
+    let earliest = span.from.saturating_sub(MAXIMUM_SPAN);
+    for (statement, first, last) in [(long, earliest, recent), (any, recent, span.to)] {
+        let wanted = limit - found.len() as i64;
+        let mut statement = connection.prepare_cached(statement)?;
+        let rows = statement.query_map(params![device, first, last, span.from, visible, wanted], |row| {
+            Ok(Stored { number: row.get(0)?, span: Span { from: row.get(1)?, to: row.get(2)? } })
+        })?;
+        for row in rows {
+            found.push(row?);
+        }
+    }
+    Ok(found)
+}
+
+/// How many samples a chunk has; none when it is gone.
+pub(super) fn samples(connection: &Connection, number: i64) -> rusqlite::Result<i64> {
+    let mut statement = connection.prepare_cached("SELECT samples FROM chunk WHERE number = ?1")?;
+    Ok(statement.query_row([number], |row| row.get(0)).optional()?.unwrap_or(0))
 }
 
 /// Reads one chunk of a device. `None` when it is gone; what is malformed is for the caller to judge.

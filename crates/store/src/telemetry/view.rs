@@ -5,13 +5,15 @@
 //! is sealed through the same position as the copy: then every point is in exactly one of the two,
 //! whatever is sealed, compacted or dropped meanwhile.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use std::cell::RefCell;
 
-use super::chunk::{Chunk, MAXIMUM_SPAN};
+use rusqlite::{Connection, OptionalExtension};
+
+use super::chunk::Chunk;
 use super::codec::Malformed;
-use super::rollup::{Resolution, Rolled, rows};
+use super::rollup::{Decoded, Resolution, Rolled, day_of, rows};
 use super::shared::{Device, State, add};
-use super::{Telemetry, checksum};
+use super::{Telemetry, checksum, stored};
 use crate::error::{During, StoreError};
 
 /// Looks before a reader stops waiting for the same position and takes the chunks it knows.
@@ -40,6 +42,17 @@ pub(super) struct View<'a> {
     number: Option<i64>,
     /// Chunks up to this number belong to the view.
     visible: i64,
+    /// The day before which retention has dropped chunks, or is about to.
+    raw_from: i64,
+    /// Of each resolution, the page that was read last.
+    decoded: RefCell<[Decoded; Resolution::ALL.len()]>,
+}
+
+/// What the database says of a device that was sealed before.
+struct Sealed {
+    number: i64,
+    through: i64,
+    raw_from: i64,
 }
 
 impl Span {
@@ -75,13 +88,16 @@ impl Telemetry {
                 };
                 let transaction = connection.unchecked_transaction().map_err(failed)?;
                 let sealed = sealed(connection, device.id.as_str()).map_err(failed)?;
-                let is_same = sealed.map_or(number.is_none(), |(_, through)| through == sealed_through);
+                let is_same = sealed.as_ref().map_or(number.is_none(), |sealed| sealed.through == sealed_through);
                 if is_same || look == LOOKS {
+                    let raw_from = sealed.as_ref().map_or(i64::MIN, |sealed| sealed.raw_from);
                     let (number, visible) = match sealed {
-                        Some((number, _)) if is_same => (Some(number), i64::MAX),
+                        Some(sealed) if is_same => (Some(sealed.number), i64::MAX),
                         _ => (number, visible),
                     };
-                    let outcome = read(&View { telemetry: self, connection, number, visible }, copied);
+                    let decoded = RefCell::default();
+                    let view = View { telemetry: self, connection, number, visible, raw_from, decoded };
+                    let outcome = read(&view, copied);
                     transaction.finish().map_err(failed)?;
                     return outcome;
                 }
@@ -94,10 +110,10 @@ impl Telemetry {
     }
 }
 
-fn sealed(connection: &Connection, id: &str) -> rusqlite::Result<Option<(i64, i64)>> {
+fn sealed(connection: &Connection, id: &str) -> rusqlite::Result<Option<Sealed>> {
     connection
-        .prepare_cached("SELECT number, sealed_through FROM device WHERE id = ?1")?
-        .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
+        .prepare_cached("SELECT number, sealed_through, raw_from FROM device WHERE id = ?1")?
+        .query_row([id], |row| Ok(Sealed { number: row.get(0)?, through: row.get(1)?, raw_from: row.get(2)? }))
         .optional()
 }
 
@@ -107,21 +123,19 @@ impl View<'_> {
         let Some(number) = self.number else {
             return Ok(Vec::new());
         };
-        self.list(number, span, limit).map_err(|source| self.failed(source))
+        let found = stored::list(self.connection, number, span, self.visible, limit);
+        let found = found.map_err(|source| self.failed(source))?;
+        Ok(found.into_iter().map(|chunk| Source { span: chunk.span, chunk: Some(chunk.number) }).collect())
     }
 
-    fn list(&self, device: i64, span: Span, limit: usize) -> rusqlite::Result<Vec<Source>> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT number, first_time, last_time FROM chunk INDEXED BY chunk_by_time
-             WHERE device = ?1 AND first_time BETWEEN ?2 AND ?3 AND last_time >= ?4 AND number <= ?5
-             ORDER BY first_time LIMIT ?6",
-        )?;
-        let earliest = span.from.saturating_sub(MAXIMUM_SPAN);
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows = statement.query_map(params![device, earliest, span.to, span.from, self.visible, limit], |row| {
-            Ok(Source { chunk: Some(row.get(0)?), span: Span { from: row.get(1)?, to: row.get(2)? } })
-        })?;
-        rows.collect()
+    /// The chunks that reach into a span, when they are few and retention has dropped none of them.
+    pub(super) fn few_sources(&self, span: Span) -> Result<Option<Vec<Source>>, StoreError> {
+        let most = self.telemetry.shared.options.few_chunks;
+        if most == 0 || day_of(span.from) < self.raw_from {
+            return Ok(None);
+        }
+        let sources = self.sources(span, most + 1)?;
+        Ok((sources.len() <= most).then_some(sources))
     }
 
     /// What rollups answer of a span; the rest stands in the chunks of this view.
@@ -129,7 +143,8 @@ impl View<'_> {
         // Rollups know of all chunks that are sealed, so a view of fewer cannot use them.
         match self.number.filter(|_| self.visible == i64::MAX) {
             Some(number) => {
-                let rolled = rows(self.connection, number, metric, resolution, span);
+                let decoded = &mut self.decoded.borrow_mut()[resolution as usize];
+                let rolled = rows(self.connection, number, metric, resolution, span, decoded);
                 let rolled = rolled.map_err(|source| self.failed(source))?;
                 add(&self.telemetry.shared.totals.corrupt_chunk_reads, rolled.corrupt);
                 Ok(rolled)

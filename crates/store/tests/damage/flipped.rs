@@ -16,8 +16,17 @@ fn a_bit_that_flips_in_any_kind_of_page_serves_nothing_wrong_and_is_found() {
     let (path, truth) = closed(directory.path());
     let copied = directory.path().join("copy.db");
     let kinds = kinds_of_pages(&path);
-    for needed in ["tail", "chunk", "chunk_by_time", "device", "message", "message_of_device", "dead_letter", "rollup"]
-    {
+    for needed in [
+        "tail",
+        "chunk",
+        "chunk_by_time",
+        "chunk_long",
+        "device",
+        "message",
+        "message_of_device",
+        "dead_letter",
+        "rollup",
+    ] {
         assert!(kinds.values().any(|kind| kind == needed), "{needed} of {kinds:?}");
     }
     assert!(kinds.values().any(|kind| kind == "sqlite_schema") && kinds.values().any(|kind| kind == "unused"));

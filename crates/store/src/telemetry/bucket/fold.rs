@@ -90,6 +90,12 @@ impl Buckets {
         if !self.grid.is_at_least(coarsest.width()) || self.span.to.saturating_sub(self.span.from) < coarsest.width() {
             return self.fold_rollups(view, metric, finer);
         }
+        if let Some(sources) = view.few_sources(self.span)? {
+            for source in sources {
+                self.add_source(view, metric, source)?;
+            }
+            return self.open_edges(view, metric);
+        }
         let whole = self.span;
         let mut rolled = view.rolled(metric, *coarsest, whole)?;
         for (window, values) in rolled.rows {

@@ -113,7 +113,7 @@ impl Job {
             pages: Vec::new(),
         };
         if DAYS.contains(&day) {
-            let chunks = stored::list(connection, device, job.span(), usize::MAX)?;
+            let chunks = stored::list(connection, device, job.span(), i64::MAX, usize::MAX)?;
             job.chunks = chunks.into_iter().map(|chunk| chunk.number).collect();
             job.wanted = Resolution::ALL.into();
         }

@@ -5,8 +5,32 @@ use rusqlite::{Connection, params};
 use super::super::bucket::Accumulator;
 use super::super::checksum::of_rollup;
 use super::super::view::Span;
-use super::page::Header;
+use super::page::{Header, Windows};
 use super::{DAY, Resolution, day_of, day_start};
+
+/// The page that was decoded last. The edges of neighbouring buckets lie in the same one.
+#[derive(Debug, Default)]
+pub(in crate::telemetry) struct Decoded {
+    page: Option<Page>,
+}
+
+/// What a page says of one metric.
+#[derive(Debug)]
+struct Page {
+    resolution: Resolution,
+    first_day: i64,
+    metric: Box<str>,
+    days: Vec<u32>,
+    windows: Windows,
+}
+
+impl Decoded {
+    fn is(&self, resolution: Resolution, first_day: i64, metric: &str) -> bool {
+        self.page
+            .as_ref()
+            .is_some_and(|page| (page.resolution, page.first_day) == (resolution, first_day) && *page.metric == *metric)
+    }
+}
 
 /// What rollups answer of a span.
 #[derive(Debug, Default)]
@@ -28,6 +52,7 @@ pub(in crate::telemetry) fn rows(
     metric: &str,
     resolution: Resolution,
     span: Span,
+    decoded: &mut Decoded,
 ) -> rusqlite::Result<Rolled> {
     let mut rolled = Rolled::default();
     let mut open_from = Some(span.from);
@@ -40,18 +65,23 @@ pub(in crate::telemetry) fn rows(
     let mut pages = statement.query(params![device, resolution.number(), resolution.page_of(first_day), last_day])?;
     while let Some(row) = pages.next()? {
         let page_day: i64 = row.get(0)?;
-        let blob = row.get_ref(1)?.as_blob()?;
-        let is_its_own = of_rollup(device, resolution.number(), page_day, blob).matches(row.get(2)?);
-        let header = Header::open(blob, day_start(page_day)).ok().filter(|_| is_its_own);
-        let windows = header.as_ref().and_then(|header| header.windows(metric).ok());
-        let (Some(header), Some(windows)) = (header, windows) else {
+        if !decoded.is(resolution, page_day, metric) {
+            let blob = row.get_ref(1)?.as_blob()?;
+            let is_its_own = of_rollup(device, resolution.number(), page_day, blob).matches(row.get(2)?);
+            let header = Header::open(blob, day_start(page_day)).ok().filter(|_| is_its_own);
+            decoded.page = header.and_then(|header| {
+                let windows = header.windows(metric).ok()?;
+                Some(Page { resolution, first_day: page_day, metric: metric.into(), days: header.days, windows })
+            });
+        }
+        let Some(Page { days, windows, .. }) = &decoded.page else {
             rolled.corrupt += 1;
             tracing::error!(device, page_day, "a page of rollups is corrupt; it is passed over");
             continue;
         };
         let width = resolution.width();
         let page_start = day_start(page_day);
-        for day in &header.days {
+        for day in days {
             let day = page_day.saturating_add(i64::from(*day));
             if due.binary_search(&day).is_ok() {
                 continue;

@@ -272,16 +272,19 @@ fn any_query() -> impl Strategy<Value = RangeQuery> {
 }
 
 fn small_options() -> impl Strategy<Value = Options> {
-    (1..8_usize, prop_oneof![Just(u64::MAX), Just(300)], prop_oneof![Just(usize::MAX), Just(1000)], any::<bool>())
-        .prop_map(|(chunk_samples, tail_bytes, head_bytes, old)| Options {
+    let bounds = (prop_oneof![Just(u64::MAX), Just(300)], prop_oneof![Just(usize::MAX), Just(1000)], any::<bool>());
+    (1..8_usize, prop_oneof![Just(0), Just(1), Just(12)], bounds).prop_map(
+        |(chunk_samples, few_chunks, (tail_bytes, head_bytes, old))| Options {
             chunk_samples,
+            few_chunks,
             tail_bytes,
             head_bytes,
             head_age: if old { Duration::ZERO } else { Duration::MAX },
             seals_per_call: 1,
             write_ahead_log_bytes: 30_000,
             ..Options::default()
-        })
+        },
+    )
 }
 
 proptest! {

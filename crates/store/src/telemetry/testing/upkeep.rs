@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tesaiot_contract::DeviceId;
 use tesaiot_contract::telemetry::{Metric, Sample, Value};
 
-use crate::telemetry::rollup::{DAY, Resolution, rows};
+use crate::telemetry::rollup::{DAY, Decoded, Resolution, rows};
 use crate::telemetry::view::Span;
 use crate::telemetry::{
     Appender, Bucket, BucketQuery, Entry, MessageQuery, Options, RangeQuery, Retention, RetentionRule, Telemetry,
@@ -63,8 +63,11 @@ fn points(telemetry: &Telemetry, device: &DeviceId) -> usize {
 #[test]
 fn a_day_that_is_over_is_answered_without_its_chunks() {
     let directory = tempfile::tempdir().unwrap();
-    let (telemetry, mut appender) =
-        Telemetry::open(&directory.path().join("t.db"), Options { chunk_samples: 50, ..Options::default() }).unwrap();
+    let (telemetry, mut appender) = Telemetry::open(
+        &directory.path().join("t.db"),
+        Options { chunk_samples: 50, few_chunks: 0, ..Options::default() },
+    )
+    .unwrap();
     let pump = device("pump");
     appender.append(&samples(&pump, START, START + 2 * DAY)).unwrap();
     appender.seal_all().unwrap();
@@ -73,12 +76,12 @@ fn a_day_that_is_over_is_answered_without_its_chunks() {
     settle(&mut appender, START + 5 * DAY);
     for (resolution, windows) in [(Resolution::Minute, 144), (Resolution::Hour, 24), (Resolution::Day, 1)] {
         let span = Span { from: START + DAY, to: START + 2 * DAY - 1 };
-        let rolled = rows(&appender.connection, 1, "temperature", resolution, span).unwrap();
+        let rolled = rows(&appender.connection, 1, "temperature", resolution, span, &mut Decoded::default()).unwrap();
         assert_eq!((rolled.rows.len(), rolled.open.len()), (windows, 0), "{resolution:?}");
     }
     // What does not fill a window is left to the chunks.
     let span = Span { from: START + 1, to: START + DAY / 2 };
-    let rolled = rows(&appender.connection, 1, "temperature", Resolution::Hour, span).unwrap();
+    let rolled = rows(&appender.connection, 1, "temperature", Resolution::Hour, span, &mut Decoded::default()).unwrap();
     assert_eq!(rolled.rows.len(), 11);
     let hour = 60 * MINUTE;
     assert_eq!(
@@ -93,7 +96,8 @@ fn a_day_that_is_over_is_answered_without_its_chunks() {
 #[test]
 fn late_samples_change_the_rollups_of_their_day_at_once_and_for_good() {
     let directory = tempfile::tempdir().unwrap();
-    let (telemetry, mut appender) = Telemetry::open(&directory.path().join("t.db"), Options::default()).unwrap();
+    let (telemetry, mut appender) =
+        Telemetry::open(&directory.path().join("t.db"), Options { few_chunks: 0, ..Options::default() }).unwrap();
     let pump = device("pump");
     appender.append(&samples(&pump, START, START + 2 * DAY)).unwrap();
     appender.seal_all().unwrap();
@@ -116,7 +120,8 @@ fn late_samples_change_the_rollups_of_their_day_at_once_and_for_good() {
 #[test]
 fn a_corrupt_page_is_passed_over_and_its_day_answered_from_the_chunks() {
     let directory = tempfile::tempdir().unwrap();
-    let (telemetry, mut appender) = Telemetry::open(&directory.path().join("t.db"), Options::default()).unwrap();
+    let (telemetry, mut appender) =
+        Telemetry::open(&directory.path().join("t.db"), Options { few_chunks: 0, ..Options::default() }).unwrap();
     let pump = device("pump");
     appender.append(&samples(&pump, START, START + DAY)).unwrap();
     appender.seal_all().unwrap();
