@@ -4,6 +4,7 @@
 
 mod error;
 mod stream;
+mod tls_words;
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,9 +16,10 @@ use tesaiot_mqtt::client::reconnect::Open;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout, timeout_at};
 
+pub(crate) use error::os_words;
 pub use error::{Cause, ConnectError, Step};
-pub(crate) use error::{is_client_refusal, tls_hint, tls_message};
 pub use stream::TlsStream;
+pub(crate) use tls_words::{is_client_refusal, tls_hint, tls_message};
 
 /// More addresses than any broker has: a resolver that answers with thousands is not followed.
 const MAX_ADDRESSES: usize = 16;

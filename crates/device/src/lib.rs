@@ -32,5 +32,5 @@ pub use sensor::{Sensor, SensorError};
 pub use session::{Session, SessionError};
 pub use settings::{Flags, Settings, SettingsError};
 pub use tesaiot_mqtt::client::{Lost, Pending};
-pub use tesaiot_mqtt::packet::{PublishAckReason, Version as MqttVersion};
+pub use tesaiot_mqtt::packet::{DisconnectReasonCode, PublishAckReason, Version as MqttVersion};
 pub use tesaiot_mqtt::{Message, QoS};

@@ -52,12 +52,15 @@ pub struct Report {
     pub sent: u64,
     /// Messages the broker took responsibility for
     pub acknowledged: u64,
-    /// Messages the broker refused (MQTT 5)
+    /// Messages the broker refused, or would have (MQTT 5)
     pub refused: u64,
     /// Messages without an answer: the broker may or may not have them
     pub lost: u64,
     /// Messages that were planned and not sent
     pub not_sent: u64,
+    /// Bytes of the first message that is larger than the broker takes, and how many it takes (MQTT 5); such messages
+    /// count as refused
+    pub first_too_large: Option<(u32, u32)>,
     /// The reason of the first refusal
     pub first_refusal: Option<PublishAckReason>,
     /// Why the connection ended, when it ended by itself
@@ -82,6 +85,10 @@ impl Report {
             Published::Refused(reason) => {
                 self.refused += 1;
                 self.first_refusal.get_or_insert(reason);
+            }
+            Published::TooLarge { size, limit } => {
+                self.refused += 1;
+                self.first_too_large.get_or_insert((size, limit));
             }
             Published::Lost(lost) => {
                 self.lost += 1;

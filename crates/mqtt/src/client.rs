@@ -106,6 +106,13 @@ pub enum Published {
     Acknowledged,
     /// The broker refused it, with this reason (MQTT 5).
     Refused(PublishAckReason),
+    /// The broker takes no packet as large as this (MQTT 5 Maximum Packet Size). It was not sent.
+    TooLarge {
+        /// Length of the packet, in bytes
+        size: u32,
+        /// What the broker announced, in bytes
+        limit: u32,
+    },
     /// The connection ended before the broker answered: it may or may not have it.
     Lost(Lost),
 }
@@ -188,11 +195,14 @@ where
     link.send(connect_packet(&options)).map_err(LinkError::from)?;
     // One message is within every receive maximum: the least a broker can announce is 1.
     let mut outbound = Outbound::new(1);
+    let mut first_packet = None;
     if let Some((message, done)) = first
         && let Ok(packet_id) = outbound.start(done, message.qos)
     {
         let publish = message.to_publish(message.qos, Some(packet_id), false, message.retain);
+        let connect = link.pending_output();
         link.send(Packet::Publish(Box::new(publish))).map_err(LinkError::from)?;
+        first_packet = Some((packet_id, u32::try_from(link.pending_output() - connect).unwrap_or(u32::MAX)));
     }
     link.flush().await.map_err(LinkError::from)?;
     let acknowledgement = match link.receive().await? {
@@ -207,6 +217,13 @@ where
     }
     if let Some(limit) = acknowledgement.max_packet_size {
         link.codec().set_max_outbound(limit);
+        // It left before the limit was known. A broker does not take it, and need not say so (MQTT-3.2.2-15).
+        if let Some((packet_id, size)) = first_packet
+            && size > limit
+            && let Some(done) = outbound.finish(packet_id)
+        {
+            let _ = done.send(Published::TooLarge { size, limit });
+        }
     }
     let session_present = acknowledgement.session_present;
     let (commands, command_queue) = mpsc::channel(options.queue);

@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use rustls::ClientConfig;
 use rustls::client::Resumption;
-use rustls::sign::SingleCertAndKey;
 
-use crate::client_identity::ClientIdentity;
+use crate::client_identity::{ClientIdentity, OnRequest};
 use crate::error::ConfigError;
 use crate::provider::provider;
 use crate::trust::TrustAnchors;
@@ -48,10 +47,7 @@ pub fn client_config(settings: ClientSettings) -> Result<Arc<ClientConfig>, Conf
         // presented certificate noted down.
         .dangerous()
         .with_custom_certificate_verifier(verifier);
-    let mut config = match settings.identity {
-        Some(identity) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity.certified))),
-        None => builder.with_no_client_auth(),
-    };
+    let mut config = builder.with_client_cert_resolver(Arc::new(OnRequest(settings.identity)));
     config.alpn_protocols = settings.alpn;
     config.resumption = Resumption::disabled();
     Ok(Arc::new(config))

@@ -3,10 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
+use rustls::SignatureScheme;
+use rustls::client::ResolvesClientCert;
 use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
 
 use crate::error::ConfigError;
+use crate::observe::{self, Shown};
 use crate::pem;
 use crate::provider::provider;
 use crate::summary::CertificateSummary;
@@ -45,5 +48,22 @@ impl ClientIdentity {
 impl fmt::Debug for ClientIdentity {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("ClientIdentity").field("subject", &self.summary.subject).field("key", &"***").finish()
+    }
+}
+
+/// Shows the one identity, or none, when the server asks, and notes that it asked: an alert that follows means
+/// something else then.
+#[derive(Debug)]
+pub(crate) struct OnRequest(pub(crate) Option<ClientIdentity>);
+
+impl ResolvesClientCert for OnRequest {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        let certified = self.0.as_ref().map(|identity| Arc::clone(&identity.certified));
+        observe::client_certificate_requested(if certified.is_some() { Shown::Certificate } else { Shown::Nothing });
+        certified
+    }
+
+    fn has_certs(&self) -> bool {
+        self.0.is_some()
     }
 }

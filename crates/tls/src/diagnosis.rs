@@ -258,11 +258,11 @@ fn of_rustls(error: &rustls::Error, role: Role, step: Step, seen: &Observed) -> 
         Role::Server => Diagnosis::ClientCertificate(fault, summary),
     };
     match error {
-        Error::AlertReceived(alert) => Diagnosis::PeerRefused(Refusal::from(*alert)),
+        Error::AlertReceived(alert) => Diagnosis::PeerRefused(Refusal::of(*alert, seen.client_certificate)),
         Error::NoCertificatesPresented => refused(CertificateFault::Missing, None),
         Error::InvalidCertificate(reason) => {
             let summary = summary();
-            let fault = CertificateFault::new(reason, summary.as_deref());
+            let fault = CertificateFault::new(reason, summary.as_deref(), seen.chain_end.clone());
             refused(fault, summary)
         }
         Error::UnsupportedNameType => Diagnosis::InvalidHost,

@@ -9,6 +9,7 @@
 //! - [`accept`] and [`connect`] run one handshake under a deadline, and say in a [`Diagnosis`] who
 //!   refused what when it fails.
 
+mod chain;
 mod client;
 mod client_identity;
 mod diagnosis;

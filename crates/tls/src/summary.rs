@@ -144,7 +144,7 @@ fn address(octets: &[u8]) -> Option<IpAddr> {
 
 /// Names are written by the peer: a line break or an escape sequence in one must not reach a
 /// terminal or a log.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let shown = |character: char| {
         if character.is_control()
             || matches!(character, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

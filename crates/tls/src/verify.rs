@@ -12,8 +12,9 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+use rustls::{DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
 
+use crate::chain;
 use crate::error::ConfigError;
 use crate::observe;
 use crate::provider::provider;
@@ -23,7 +24,7 @@ pub(crate) fn server_verifier(trust: &TrustAnchors) -> Result<Arc<dyn ServerCert
     let inner = WebPkiServerVerifier::builder_with_provider(Arc::clone(&trust.roots), provider())
         .build()
         .map_err(ConfigError::UnusableTrustAnchors)?;
-    Ok(Arc::new(ServerVerifier { inner, intermediates: Arc::clone(&trust.intermediates) }))
+    Ok(Arc::new(ServerVerifier { inner, trust: trust.clone() }))
 }
 
 pub(crate) fn client_verifier(
@@ -34,7 +35,7 @@ pub(crate) fn client_verifier(
     let builder = if required { builder } else { builder.allow_unauthenticated() };
     Ok(Arc::new(ClientVerifier {
         inner: builder.build().map_err(ConfigError::UnusableTrustAnchors)?,
-        intermediates: Arc::clone(&trust.intermediates),
+        trust: trust.clone(),
     }))
 }
 
@@ -47,9 +48,24 @@ fn with_known<'a>(
     presented.iter().chain(missing).map(|certificate| CertificateDer::from(certificate.as_ref())).collect()
 }
 
+/// Notes where the path ended when there was none to an anchor.
+fn explained<T>(
+    judged: Result<T, Error>,
+    end_entity: &CertificateDer<'_>,
+    issuers: &[CertificateDer<'_>],
+    roots: &RootCertStore,
+) -> Result<T, Error> {
+    if let Err(Error::InvalidCertificate(_)) = &judged
+        && let Some(end) = chain::end_of(end_entity, issuers, roots)
+    {
+        observe::chain_ended(end);
+    }
+    judged
+}
+
 struct ServerVerifier {
     inner: Arc<WebPkiServerVerifier>,
-    intermediates: Arc<[CertificateDer<'static>]>,
+    trust: TrustAnchors,
 }
 
 impl fmt::Debug for ServerVerifier {
@@ -68,8 +84,9 @@ impl ServerCertVerifier for ServerVerifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         observe::certificate_presented(end_entity);
-        let intermediates = with_known(intermediates, &self.intermediates);
-        self.inner.verify_server_cert(end_entity, &intermediates, server_name, ocsp_response, now)
+        let issuers = with_known(intermediates, &self.trust.intermediates);
+        let judged = self.inner.verify_server_cert(end_entity, &issuers, server_name, ocsp_response, now);
+        explained(judged, end_entity, &issuers, &self.trust.roots)
     }
 
     fn verify_tls12_signature(
@@ -97,7 +114,7 @@ impl ServerCertVerifier for ServerVerifier {
 
 struct ClientVerifier {
     inner: Arc<dyn ClientCertVerifier>,
-    intermediates: Arc<[CertificateDer<'static>]>,
+    trust: TrustAnchors,
 }
 
 impl fmt::Debug for ClientVerifier {
@@ -126,8 +143,9 @@ impl ClientCertVerifier for ClientVerifier {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         observe::certificate_presented(end_entity);
-        let intermediates = with_known(intermediates, &self.intermediates);
-        self.inner.verify_client_cert(end_entity, &intermediates, now)
+        let issuers = with_known(intermediates, &self.trust.intermediates);
+        let judged = self.inner.verify_client_cert(end_entity, &issuers, now);
+        explained(judged, end_entity, &issuers, &self.trust.roots)
     }
 
     fn verify_tls12_signature(

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tesaiot_contract::DeviceTopic;
 use tesaiot_contract::command::Presence;
 use tesaiot_mqtt::client::{Client, Closed, Connected, HeldAcknowledgement, Incoming, Lost, Published};
-use tesaiot_mqtt::packet::SubscribeAckReason;
+use tesaiot_mqtt::packet::{PublishAckReason, SubscribeAckReason};
 use tesaiot_mqtt::{Message, QoS};
 use tokio::time::{Instant, timeout};
 
@@ -109,7 +109,13 @@ impl Agent {
                 self.done_with(seq);
                 self.emit(Event::Refused { seq, reason });
             }
-            (Sent::Sample { seq, at }, _) => {
+            // Sent again it would be as large: it counts as refused.
+            (Sent::Sample { seq, .. }, Published::TooLarge { .. }) => {
+                self.report.refused += 1;
+                self.done_with(seq);
+                self.emit(Event::Refused { seq, reason: PublishAckReason::QuotaExceeded });
+            }
+            (Sent::Sample { seq, at }, Published::Acknowledged | Published::Lost(_)) => {
                 self.report.acknowledged += 1;
                 // Only now is the platform known to work: a login alone does not end the back-off.
                 self.backoff.reset();

@@ -5,7 +5,9 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use tesaiot_tls::{CertificateFault, Diagnosis, HandshakeError, Refusal};
+use tesaiot_tls::{CertificateFault, Diagnosis, HandshakeError};
+
+use super::tls_words::{tls_hint, tls_message};
 
 /// The steps of opening a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +71,9 @@ impl ConnectError {
             (Cause::Tls(error), _) => tls_hint(&error.diagnosis),
             (_, Step::Dns) | (Cause::NoAddress, _) => "check host and port: the host name is not known here",
             (Cause::TimedOut(_), _) => "check host and port: nothing answers there; a firewall may be in between",
+            (Cause::Io(error), _) if is_unreachable(error) => {
+                "check host and port, and the network: no way leads there"
+            }
             (Cause::Io(_), _) => "check host and port: is the broker running there?",
         }
     }
@@ -78,8 +83,8 @@ impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { step, host, port, cause } = self;
         match cause {
-            Cause::Io(error) if *step == Step::Dns => write!(f, "Host not found: {host}:{port}: {}", words(error)),
-            Cause::Io(error) => write!(f, "{}: {host}:{port}", words(error)),
+            Cause::Io(error) if *step == Step::Dns => write!(f, "Host not found: {host}:{port}: {}", os_words(error)),
+            Cause::Io(error) => write!(f, "{}: {host}:{port}", os_words(error)),
             Cause::NoAddress => write!(f, "Host not found: {host}:{port}: it has no address"),
             Cause::TimedOut(after) => {
                 write!(f, "Connection timed out: {host}:{port}: no answer within {after:?} (step: {step})")
@@ -108,78 +113,16 @@ fn is_vague(diagnosis: &Diagnosis) -> bool {
     }
 }
 
+fn is_unreachable(error: &io::Error) -> bool {
+    use io::ErrorKind::{AddrNotAvailable, HostUnreachable, NetworkDown, NetworkUnreachable};
+    matches!(error.kind(), HostUnreachable | NetworkUnreachable | NetworkDown | AddrNotAvailable)
+}
+
 /// The operating system's words without its number: `Connection refused`.
-fn words(error: &io::Error) -> String {
+pub(crate) fn os_words(error: &io::Error) -> String {
     let text = error.to_string();
     match text.rfind(" (os error ") {
         Some(end) => text[..end].to_owned(),
         None => text,
     }
-}
-
-/// A failure of TLS in one line.
-pub(crate) fn tls_message(diagnosis: &Diagnosis, host: &str, port: u16) -> String {
-    match diagnosis {
-        Diagnosis::ServerCertificate(fault, Some(certificate)) => {
-            format!("Certificate verify failed: {host}:{port}: {fault}; the server showed {certificate}")
-        }
-        Diagnosis::ServerCertificate(fault, None) => format!("Certificate verify failed: {host}:{port}: {fault}"),
-        Diagnosis::PeerRefused(refusal) if is_client_refusal(diagnosis) => {
-            format!(
-                "Client certificate refused: {host}:{port}: {refusal} (TLS alert {}, step: client certificate)",
-                alert(*refusal)
-            )
-        }
-        Diagnosis::PeerRefused(refusal) => {
-            let step = diagnosis.step();
-            format!("TLS refused: {host}:{port}: {refusal} (TLS alert {}, step: {step})", alert(*refusal))
-        }
-        other => format!("TLS failed: {host}:{port}: {other}"),
-    }
-}
-
-/// What to do about a failure of TLS, for the device's side of it.
-pub(crate) fn tls_hint(diagnosis: &Diagnosis) -> &'static str {
-    match diagnosis {
-        Diagnosis::PeerRefused(Refusal::UnknownAuthority) => {
-            "check client cert and key: client_cert.pem was issued by an authority this broker does not know"
-        }
-        Diagnosis::PeerRefused(Refusal::BadSignature) => {
-            "check client cert and key: they must belong together, and come from the same bundle"
-        }
-        Diagnosis::PeerRefused(Refusal::BadCertificate | Refusal::UnsupportedCertificate) => {
-            "check client cert and key: the broker does not accept this certificate for a device"
-        }
-        other => other.hint(),
-    }
-}
-
-/// Whether the peer refused who we are rather than how we speak.
-pub(crate) fn is_client_refusal(diagnosis: &Diagnosis) -> bool {
-    match diagnosis {
-        Diagnosis::PeerRefused(Refusal::AccessDenied) => true,
-        Diagnosis::PeerRefused(refusal) => refusal.step() == tesaiot_tls::Step::ClientCertificate,
-        _ => false,
-    }
-}
-
-/// The alert's name in RFC 8446, section 6.
-fn alert(refusal: Refusal) -> String {
-    let name = match refusal {
-        Refusal::ClientCertificateRequired => "certificate_required",
-        Refusal::CertificateExpired => "certificate_expired",
-        Refusal::UnknownAuthority => "unknown_ca",
-        Refusal::CertificateRevoked => "certificate_revoked",
-        Refusal::BadCertificate => "bad_certificate or certificate_unknown",
-        Refusal::UnsupportedCertificate => "unsupported_certificate",
-        Refusal::BadSignature => "decrypt_error",
-        Refusal::ProtocolVersion => "protocol_version",
-        Refusal::HandshakeFailure => "handshake_failure",
-        Refusal::AccessDenied => "access_denied",
-        Refusal::UnrecognisedName => "unrecognized_name",
-        Refusal::NoApplicationProtocol => "no_application_protocol",
-        Refusal::InternalError => "internal_error",
-        Refusal::Other(number) => return u8::from(number).to_string(),
-    };
-    name.to_owned()
 }

@@ -205,7 +205,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 let publish = message.to_publish(message.qos, None, false, message.retain);
                 let outcome = match self.link.send(Packet::Publish(Box::new(publish))) {
                     Ok(()) => Published::Acknowledged,
-                    Err(ProtocolError::TooLarge { .. }) => Published::Refused(PublishAckReason::QuotaExceeded),
+                    Err(ProtocolError::TooLarge { size, limit }) => Published::TooLarge { size, limit },
                     Err(error) => return Err(error.into()),
                 };
                 let _ = done.send(outcome);
@@ -217,9 +217,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     match self.link.send(Packet::Publish(Box::new(publish))) {
                         Ok(()) => {}
                         // Too large for this broker: refused here, and the connection lives on.
-                        Err(ProtocolError::TooLarge { .. }) => {
+                        Err(ProtocolError::TooLarge { size, limit }) => {
                             if let Some(done) = self.outbound.finish(packet_id) {
-                                let _ = done.send(Published::Refused(PublishAckReason::QuotaExceeded));
+                                let _ = done.send(Published::TooLarge { size, limit });
                             }
                         }
                         Err(error) => return Err(error.into()),

@@ -134,7 +134,7 @@ async fn a_message_too_large_for_the_broker_is_refused_here_and_the_connection_l
     let (connected, mut server) = pair_with(options(Version::V5), ack, 64 * 1024).await;
     for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
         let large = connected.client.publish(Message::new("d/t", vec![0; 1000], qos)).await.unwrap();
-        assert!(matches!(large.outcome().await, Published::Refused(_)), "{qos:?}");
+        assert!(matches!(large.outcome().await, Published::TooLarge { .. }), "{qos:?}");
     }
     let small = connected.client.publish(message(QoS::AtLeastOnce)).await.unwrap();
     let packet_id = server.expect_publish().await.packet_id.unwrap();

@@ -2,6 +2,7 @@
 
 pub(crate) mod arguments;
 pub(crate) mod failure;
+mod hint;
 mod outcome;
 
 use std::process::ExitCode;

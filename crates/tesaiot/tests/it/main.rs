@@ -29,3 +29,5 @@ mod real_clients;
 #[cfg(feature = "platform")]
 mod refusals;
 mod support;
+#[cfg(all(feature = "device", feature = "platform"))]
+mod zoo;

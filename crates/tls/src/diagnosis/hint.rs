@@ -43,8 +43,17 @@ fn server_certificate(fault: &CertificateFault) -> &'static str {
             "check this machine's clock; if it is right, renew the server's certificate"
         }
         CertificateFault::NotYetValid { .. } => "check this machine's clock: the certificate lies in its future",
-        CertificateFault::UnknownIssuer => {
+        CertificateFault::UnknownIssuer { .. } => {
             "verify ca-chain.pem: it is not of the authority that issued this server's certificate"
+        }
+        CertificateFault::IncompleteChain { .. } => {
+            "verify ca-chain.pem: if it is of this server's authority, let the server send its intermediate certificate too"
+        }
+        CertificateFault::SelfSigned => {
+            "check host and port; let the server show a certificate of the authority in ca-chain.pem"
+        }
+        CertificateFault::IssuerKeyDiffers { .. } => {
+            "fetch the credential bundle again: the authority was made anew; if it was not, do not trust this connection"
         }
         CertificateFault::WrongName { .. } => {
             "connect to one of the certificate's names, or issue it for this host too"
@@ -65,7 +74,12 @@ fn client_certificate(fault: &CertificateFault) -> &'static str {
         CertificateFault::Missing => "give the client its certificate and key, or use a port with passwords",
         CertificateFault::Expired { .. } => "renew the client's certificate; check both clocks",
         CertificateFault::NotYetValid { .. } => "check both clocks: the certificate lies in the future",
-        CertificateFault::UnknownIssuer => "the client's certificate is of another authority: issue one here",
+        CertificateFault::UnknownIssuer { .. }
+        | CertificateFault::IncompleteChain { .. }
+        | CertificateFault::SelfSigned
+        | CertificateFault::IssuerKeyDiffers { .. } => {
+            "the client's certificate is of another authority: issue one here"
+        }
         CertificateFault::WrongUsage => "the client shows a certificate that is not a client's",
         CertificateFault::Revoked => "issue a new certificate for the client",
         CertificateFault::BadSignature => "the client's key does not belong to its certificate",
@@ -77,14 +91,20 @@ fn client_certificate(fault: &CertificateFault) -> &'static str {
 
 fn refused(refusal: Refusal) -> &'static str {
     match refusal {
-        Refusal::ClientCertificateRequired => "give a client certificate and key, or use a port with passwords",
+        Refusal::ClientCertificateRequired | Refusal::ClientCertificateMissing => {
+            "give a client certificate and key, or use a port with passwords"
+        }
         Refusal::CertificateExpired => "renew the certificate; check both clocks",
         Refusal::UnknownAuthority => "check that the certificate and ca-chain.pem are of this platform",
         Refusal::CertificateRevoked => "ask for a new certificate: this one was taken back",
-        Refusal::BadCertificate | Refusal::UnsupportedCertificate => "check the certificate: dates, purpose and issuer",
+        Refusal::BadCertificate | Refusal::UnsupportedCertificate | Refusal::ClientCertificateNotAccepted => {
+            "check the certificate: dates, purpose and issuer"
+        }
         Refusal::BadSignature => "check that certificate and key belong together",
         Refusal::ProtocolVersion => "let both ends speak TLS 1.2 or 1.3; check a version that was pinned",
-        Refusal::HandshakeFailure => "check client certificate and key, and that both ends share a cipher suite",
+        Refusal::HandshakeFailure => {
+            "update the TLS library of the other end: it needs ECDHE with an AEAD cipher suite; check a version that was pinned"
+        }
         Refusal::AccessDenied => "the server is not ready or does not want this client: see its log",
         Refusal::UnrecognisedName => "check the host name",
         Refusal::NoApplicationProtocol => "check the port: another application protocol is served there",

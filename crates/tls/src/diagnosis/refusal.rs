@@ -5,12 +5,18 @@ use std::fmt;
 use rustls::AlertDescription;
 
 use crate::diagnosis::Step;
+use crate::observe::Shown;
 
 /// Why the peer refused, as far as its alert says (RFC 8446 section 6.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     /// `certificate_required`: a server wants a client certificate.
     ClientCertificateRequired,
+    /// `handshake_failure` after the server had asked for a client certificate and was shown none: how TLS 1.2 says
+    /// that it requires one.
+    ClientCertificateMissing,
+    /// `handshake_failure` after the server was shown our certificate, and it says no more.
+    ClientCertificateNotAccepted,
     /// `certificate_expired`: ours is outside of its validity by the peer's clock.
     CertificateExpired,
     /// `unknown_ca`: the peer does not know the issuer of ours.
@@ -25,7 +31,7 @@ pub enum Refusal {
     BadSignature,
     /// `protocol_version`: no TLS version in common.
     ProtocolVersion,
-    /// `handshake_failure`, `insufficient_security`: nothing in common, or no client certificate (TLS 1.2).
+    /// `handshake_failure`, `insufficient_security`: no cipher suite, group or signature in common.
     HandshakeFailure,
     /// `access_denied`: the peer does not want us, or has no certificate to show.
     AccessDenied,
@@ -44,6 +50,8 @@ impl Refusal {
     pub fn step(self) -> Step {
         match self {
             Self::ClientCertificateRequired
+            | Self::ClientCertificateMissing
+            | Self::ClientCertificateNotAccepted
             | Self::CertificateExpired
             | Self::UnknownAuthority
             | Self::CertificateRevoked
@@ -51,6 +59,15 @@ impl Refusal {
             | Self::UnsupportedCertificate
             | Self::BadSignature => Step::ClientCertificate,
             _ => Step::Hello,
+        }
+    }
+
+    /// What `alert` means to an end that was asked for its certificate, or was not.
+    pub(crate) fn of(alert: AlertDescription, shown: Option<Shown>) -> Self {
+        match (Self::from(alert), shown) {
+            (Self::HandshakeFailure, Some(Shown::Nothing)) => Self::ClientCertificateMissing,
+            (Self::HandshakeFailure, Some(Shown::Certificate)) => Self::ClientCertificateNotAccepted,
+            (refusal, _) => refusal,
         }
     }
 }
@@ -79,12 +96,14 @@ impl From<AlertDescription> for Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
-            Self::ClientCertificateRequired => "it requires a client certificate",
+            Self::ClientCertificateRequired | Self::ClientCertificateMissing => {
+                "it requires a client certificate and none was shown"
+            }
             Self::CertificateExpired => "our certificate is outside of its validity by its clock",
             Self::UnknownAuthority => "it does not know the authority that issued our certificate",
             Self::CertificateRevoked => "our certificate is revoked",
-            Self::BadCertificate => "it does not accept our certificate",
-            Self::UnsupportedCertificate => "our certificate is of a kind it does not accept",
+            Self::BadCertificate | Self::ClientCertificateNotAccepted => "it does not accept our certificate",
+            Self::UnsupportedCertificate => "our certificate is for another purpose, or of a kind it does not accept",
             Self::BadSignature => "our key does not prove our certificate",
             Self::ProtocolVersion => "no TLS version in common",
             Self::HandshakeFailure => "handshake failure",

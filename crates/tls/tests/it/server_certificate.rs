@@ -1,13 +1,15 @@
 //! How a client names what is wrong with a server's certificate.
 
 use jiff::Timestamp;
+use rcgen::{BasicConstraints, IsCa};
 use tesaiot_tls::{
     CertificateFault, ClientCertificates, Diagnosis, Refusal, Role, ServerIdentity, Side, Step, TlsVersion,
     TrustAnchors, Versions,
 };
 
 use crate::support::{
-    Ca, HOST, ca, client, client_parameters, expired, handshake, not_yet_valid, refused, server, server_parameters,
+    Ca, HOST, ca, client, client_parameters, expired, handshake, not_yet_valid, refused, self_signed, server,
+    server_parameters,
 };
 
 /// What a client that trusts `trusted` says about `identity`, in both versions; the server must
@@ -46,7 +48,7 @@ async fn an_expired_certificate_is_named_with_both_times() {
     let identity = ca.server_with(&expired(server_parameters()));
     let before = Timestamp::from_second(Timestamp::now().as_second()).unwrap();
     let fault = judged(identity, ca.trust(), HOST, Refusal::CertificateExpired).await;
-    let CertificateFault::Expired { not_after, now } = fault else {
+    let CertificateFault::Expired { not_after, now, of_issuer: false } = fault else {
         panic!("{fault:?}");
     };
     assert_eq!(not_after, date("2021-01-01T00:00:00Z"));
@@ -59,7 +61,7 @@ async fn a_certificate_of_the_future_is_named_with_both_times() {
     let ca = ca("root");
     let identity = ca.server_with(&not_yet_valid(server_parameters()));
     let fault = judged(identity, ca.trust(), HOST, Refusal::CertificateExpired).await;
-    let CertificateFault::NotYetValid { not_before, now } = fault else {
+    let CertificateFault::NotYetValid { not_before, now, of_issuer: false } = fault else {
         panic!("{fault:?}");
     };
     assert_eq!(not_before, date("2200-01-01T00:00:00Z"));
@@ -70,7 +72,35 @@ async fn a_certificate_of_the_future_is_named_with_both_times() {
 async fn a_foreign_authority_is_unknown() {
     let (ours, theirs) = (ca("ours"), ca("theirs"));
     let fault = judged(theirs.server(), ours.trust(), HOST, Refusal::UnknownAuthority).await;
-    assert_eq!(fault, CertificateFault::UnknownIssuer);
+    // It came alone: whether its authority is a stranger, or below ours, is not to be seen.
+    assert_eq!(fault, CertificateFault::IncompleteChain { issuer: "CN=theirs".to_owned() });
+    let below = theirs.intermediate("below theirs").server();
+    let fault = judged(below, ours.trust(), HOST, Refusal::UnknownAuthority).await;
+    assert_eq!(fault, CertificateFault::UnknownIssuer { issuer: Some("CN=theirs".to_owned()) });
+}
+
+/// As people make them: an authority by its own word, or none.
+#[tokio::test]
+async fn a_certificate_that_vouches_for_itself_is_named() {
+    let ours = ca("ours");
+    for is_ca in [IsCa::NoCa, IsCa::Ca(BasicConstraints::Unconstrained)] {
+        let mut parameters = server_parameters();
+        parameters.is_ca = is_ca;
+        let server = server(self_signed(&parameters), ClientCertificates::NotRequested);
+        let client = client(ours.trust(), None, Versions::Both);
+        let (_, client_says) = refused(&server, &client, HOST).await;
+        let Diagnosis::ServerCertificate(fault, Some(_)) = client_says else { panic!("{client_says:?}") };
+        assert_eq!(fault, CertificateFault::SelfSigned);
+    }
+}
+
+#[tokio::test]
+async fn an_issuer_that_expired_is_told_from_the_certificate_that_did() {
+    let root = ca("root");
+    let intermediate = root.intermediate_with("old", expired);
+    let fault = judged(intermediate.server(), root.trust(), HOST, Refusal::CertificateExpired).await;
+    assert!(matches!(fault, CertificateFault::Expired { of_issuer: true, .. }), "{fault:?}");
+    assert!(fault.to_string().contains("the certificate of its issuer"), "{fault}");
 }
 
 /// An authority that calls itself as ours does, with another key.
@@ -80,13 +110,8 @@ async fn an_authority_with_a_borrowed_name_is_not_believed() {
     let server = server(impostor.server(), ClientCertificates::NotRequested);
     let client = client(ours.trust(), None, Versions::Both);
     let (_, client_says) = refused(&server, &client, HOST).await;
-    assert!(
-        matches!(
-            client_says,
-            Diagnosis::ServerCertificate(CertificateFault::BadSignature | CertificateFault::UnknownIssuer, Some(_))
-        ),
-        "{client_says:?}"
-    );
+    let Diagnosis::ServerCertificate(fault, Some(_)) = client_says else { panic!("{client_says:?}") };
+    assert_eq!(fault, CertificateFault::IssuerKeyDiffers { issuer: "CN=ours".to_owned() });
 }
 
 #[tokio::test]
@@ -172,7 +197,8 @@ async fn a_leaf_alone_is_believed_when_the_trust_file_has_its_issuer() {
     assert!(accepted.is_ok() && connected.is_ok(), "{connected:?}");
 
     let (_, client_says) = refused(&server, &client(root.trust(), None, Versions::Both), HOST).await;
-    assert!(matches!(client_says, Diagnosis::ServerCertificate(CertificateFault::UnknownIssuer, Some(_))));
+    let missing = CertificateFault::IncompleteChain { issuer: "CN=intermediate".to_owned() };
+    assert!(matches!(&client_says, Diagnosis::ServerCertificate(fault, Some(_)) if *fault == missing));
 }
 
 /// The intermediate of the trust file helps to find a path. It is no anchor: without its root in
@@ -185,5 +211,6 @@ async fn an_intermediate_in_the_trust_file_is_not_trusted_by_itself() {
     let trust = TrustAnchors::from_pem(&file).unwrap();
     let server = server(intermediate.server(), ClientCertificates::NotRequested);
     let (_, client_says) = refused(&server, &client(trust, None, Versions::Both), HOST).await;
-    assert!(matches!(client_says, Diagnosis::ServerCertificate(CertificateFault::UnknownIssuer, Some(_))));
+    let stranger = CertificateFault::UnknownIssuer { issuer: Some("CN=root".to_owned()) };
+    assert!(matches!(&client_says, Diagnosis::ServerCertificate(fault, Some(_)) if *fault == stranger));
 }

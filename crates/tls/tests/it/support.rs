@@ -35,7 +35,11 @@ pub fn ca(name: &str) -> Ca {
 
 impl Ca {
     pub fn intermediate(&self, name: &str) -> Ca {
-        let (parameters, key) = (ca_parameters(name), KeyPair::generate().unwrap());
+        self.intermediate_with(name, |parameters| parameters)
+    }
+
+    pub fn intermediate_with(&self, name: &str, change: fn(CertificateParams) -> CertificateParams) -> Ca {
+        let (parameters, key) = (change(ca_parameters(name)), KeyPair::generate().unwrap());
         let pem = parameters.signed_by(&key, &self.issuer).unwrap().pem();
         Ca { below: pem.clone(), pem, issuer: Issuer::new(parameters, key) }
     }
@@ -68,6 +72,13 @@ impl Ca {
         let (chain, key) = self.leaf(parameters);
         ClientIdentity::from_pem(&chain, &key).unwrap()
     }
+}
+
+/// A server that is its own authority.
+pub fn self_signed(parameters: &CertificateParams) -> ServerIdentity {
+    let key = KeyPair::generate().unwrap();
+    let certificate = parameters.self_signed(&key).unwrap();
+    ServerIdentity::from_pem(&certificate.pem(), &key.serialize_pem()).unwrap()
 }
 
 fn named(name: &str) -> DistinguishedName {

@@ -3,9 +3,10 @@
 use std::error::Error;
 
 use tesaiot_device::publisher::Report;
-use tesaiot_device::session::{Fault, describe_lost};
+use tesaiot_device::session::{Fault, Reason, describe_lost};
 use tesaiot_device::{CredentialsError, Lost, PublishAckReason, SamplerError, SessionError, SettingsError};
 
+use super::hint;
 use crate::exit;
 use crate::output::failure::Advice;
 
@@ -27,7 +28,7 @@ pub(crate) enum PublishError {
         mode: u32,
     },
     /// The broker refused messages.
-    #[error("the broker refused {refused} of {sent} messages: {reason:?}")]
+    #[error("the broker refused {refused} of {sent} messages: {}", Reason::from(*.reason))]
     Refused {
         /// Messages refused
         refused: u64,
@@ -35,6 +36,18 @@ pub(crate) enum PublishError {
         sent: u64,
         /// The first reason
         reason: PublishAckReason,
+    },
+    /// Messages are larger than the broker takes.
+    #[error("{refused} of {sent} messages were not sent: packet too large: {size} bytes, this broker takes {limit}")]
+    TooLarge {
+        /// Messages refused
+        refused: u64,
+        /// Messages handed to the connection
+        sent: u64,
+        /// Bytes of the first of them
+        size: u32,
+        /// Bytes that the broker takes
+        limit: u32,
     },
     /// The connection ended.
     #[error("{unacknowledged} of {count} messages were not acknowledged: {}", describe_lost(.lost))]
@@ -83,6 +96,9 @@ impl PublishError {
         if report.stalled {
             return Some(Self::Stalled { unacknowledged, count });
         }
+        if let Some((size, limit)) = report.first_too_large {
+            return Some(Self::TooLarge { refused: report.refused, sent: report.sent, size, limit });
+        }
         if let Some(reason) = report.first_refusal {
             return Some(Self::Refused { refused: report.refused, sent: report.sent, reason });
         }
@@ -94,10 +110,9 @@ impl PublishError {
         match self {
             Self::PeriodWithoutInterval => Some("give --interval SECONDS, or --count N instead of --period"),
             Self::ExposedKey { .. } => Some("chmod 600 client_key.pem"),
-            Self::Refused { .. } => Some("check the device id and what this device may publish: see the broker's log"),
-            Self::Lost { .. } => {
-                Some("the broker may have refused the topic or closed the connection on purpose: see its log")
-            }
+            Self::Refused { reason, .. } => Some(hint::refused(*reason)),
+            Self::TooLarge { .. } => Some("send smaller messages, or let the broker take larger packets"),
+            Self::Lost { lost, .. } => Some(hint::lost(lost)),
             Self::Stalled { .. } => {
                 Some("the broker takes messages and does not confirm them: see its log and its disk")
             }
@@ -109,7 +124,7 @@ impl PublishError {
         match self {
             Self::PeriodWithoutInterval => exit::USAGE,
             Self::ExposedKey { .. } => exit::FILE,
-            Self::Refused { .. } => exit::REFUSED,
+            Self::Refused { .. } | Self::TooLarge { .. } => exit::REFUSED,
             Self::Lost { .. } | Self::Stalled { .. } => NOT_ACKNOWLEDGED,
             Self::Interrupted { .. } | Self::InterruptedBefore | Self::InterruptedTwice => INTERRUPTED,
         }
@@ -130,6 +145,7 @@ pub(crate) fn advice(error: &(dyn Error + 'static)) -> Option<Advice> {
             Fault::Network => exit::NETWORK,
             Fault::ServerCertificate => exit::SERVER_CERTIFICATE,
             Fault::Client => exit::NOT_AUTHORISED,
+            Fault::Refused => exit::REFUSED,
         };
         return with(error.hint(), code);
     }

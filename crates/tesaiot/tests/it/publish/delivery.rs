@@ -127,7 +127,10 @@ fn a_refused_message_is_told_and_the_others_are_still_sent() {
     assert_eq!(outcome.code, Some(7), "{outcome:#?}");
     let summary = summary(&outcome);
     assert_eq!((&summary["acknowledged"], &summary["refused"], &summary["sent"]), (&2.into(), &1.into(), &3.into()));
-    assert!(outcome.stderr.contains("error: the broker refused 1 of 3 messages: PayloadFormatInvalid"), "{outcome:#?}");
+    assert!(
+        outcome.stderr.contains("error: the broker refused 1 of 3 messages: payload format invalid (0x99)"),
+        "{outcome:#?}"
+    );
 }
 
 #[test]

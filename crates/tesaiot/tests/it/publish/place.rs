@@ -28,6 +28,11 @@ impl Place {
         Self { directory, forge }
     }
 
+    /// Everything of this place lies below it.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// A certificate for a broker on this machine.
     pub(crate) fn server(&self) -> CertificateFiles {
         self.forge.server()
@@ -54,9 +59,9 @@ impl Place {
         directory
     }
 
-    pub(super) fn bundle(&self, port: u16, client: Option<&CertificateFiles>) -> PathBuf {
+    pub(crate) fn bundle(&self, port: u16, client: Option<&CertificateFiles>) -> PathBuf {
         let directory = self.directory.path().join("bundle");
-        fs::create_dir(&directory).expect("a new directory");
+        fs::create_dir_all(&directory).expect("a directory");
         let write = |name: &str, text: &str| fs::write(directory.join(name), text).expect("a file of the bundle");
         write("device_id.txt", &format!("{DEVICE}\n"));
         write(

@@ -119,7 +119,9 @@ impl Report {
                 counter.fetch_add(1, Ordering::Relaxed);
                 true
             }
-            Published::Refused(reason) => panic!("a good message was refused: {reason:?}"),
+            refused @ (Published::Refused(_) | Published::TooLarge { .. }) => {
+                panic!("a good message was refused: {refused:?}")
+            }
             Published::Lost(_) => {
                 self.unknown.push(sequence);
                 false

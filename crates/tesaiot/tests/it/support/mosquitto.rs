@@ -30,15 +30,21 @@ impl Mosquitto {
     /// Without TLS when `tls` is `None`. Anybody may log in.
     #[track_caller]
     pub(crate) fn start(tls: Option<&ServerTls>) -> Self {
-        // Between our finding a free port and mosquitto's taking it another program may be faster.
-        (0..5).find_map(|_| Self::try_start(tls)).expect("mosquitto found no port to listen on")
+        Self::start_with(tls, "")
     }
 
-    fn try_start(tls: Option<&ServerTls>) -> Option<Self> {
+    /// The same with further lines of configuration.
+    #[track_caller]
+    pub(crate) fn start_with(tls: Option<&ServerTls>, further: &str) -> Self {
+        // Between our finding a free port and mosquitto's taking it another program may be faster.
+        (0..5).find_map(|_| Self::try_start(tls, further)).expect("mosquitto found no port to listen on")
+    }
+
+    fn try_start(tls: Option<&ServerTls>, further: &str) -> Option<Self> {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let port = free_port();
         let file = directory.path().join("mosquitto.conf");
-        std::fs::write(&file, configuration(port, tls)).expect("a configuration file");
+        std::fs::write(&file, configuration(port, tls) + further).expect("a configuration file");
         let mut running = Running::start(Command::new(program("mosquitto")).arg("-c").arg(&file));
         // Its own word comes after it has bound its port: a connection alone might reach a stranger.
         let said = |line: &str| (line.contains("mosquitto version") && line.ends_with("running")).then_some(());
