@@ -36,8 +36,9 @@ fn said(outcome: &Outcome, bundle: &Path, port: u16) -> String {
     assert_ne!(code, 0, "{outcome:#?}");
     let told = |line: &&str| ["error: ", "  cause: ", "hint: "].iter().any(|word| line.starts_with(word));
     let told: Vec<&str> = outcome.stderr.lines().filter(told).collect();
-    let text = told.join("\n").replace(&format!(":{port}"), ":PORT").replace(&bundle.display().to_string(), "BUNDLE");
-    format!("exit {code}\n{}", without_times(&text))
+    let text = without_times(&told.join("\n"));
+    let text = text.replace(&format!(":{port}"), ":PORT").replace(&bundle.display().to_string(), "BUNDLE");
+    format!("exit {code}\n{text}")
 }
 
 /// Replaces every `2026-11-22T07:41:56Z` by TIME.

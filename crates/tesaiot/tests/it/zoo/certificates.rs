@@ -61,7 +61,7 @@ fn a_certificate_whose_issuer_has_expired() {
 #[test]
 fn a_certificate_for_other_names() {
     let scene = Scene::new();
-    let files = scene.root.issue(server(&["broker.example", "10.1.2.3"], NOW));
+    let files = scene.root.issue(&server(&["broker.example", "10.1.2.3"], NOW));
     insta::assert_snapshot!(scene.said(&files));
 }
 
@@ -99,5 +99,5 @@ fn a_device_that_pretends_to_be_a_server() {
     let scene = Scene::new();
     let mut parameters = server(&["127.0.0.1"], NOW);
     parameters.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
-    insta::assert_snapshot!(scene.said(&scene.root.issue(parameters)));
+    insta::assert_snapshot!(scene.said(&scene.root.issue(&parameters)));
 }

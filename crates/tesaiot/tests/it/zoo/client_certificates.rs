@@ -56,7 +56,7 @@ fn one_for_another_purpose() {
     let broker = broker(&place, &devices, "");
     let mut parameters = client(DEVICE, NOW);
     parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    insta::assert_snapshot!(said(&place, &broker, &devices.issue(parameters)));
+    insta::assert_snapshot!(said(&place, &broker, &devices.issue(&parameters)));
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn one_that_was_taken_back() {
     let broker = broker(&place, &devices, &format!("crlfile {}\n", devices.revoke(77).display()));
     let mut parameters = client(DEVICE, NOW);
     parameters.serial_number = Some(SerialNumber::from(77));
-    insta::assert_snapshot!(said(&place, &broker, &devices.issue(parameters)));
+    insta::assert_snapshot!(said(&place, &broker, &devices.issue(&parameters)));
 }
 
 /// Port 1: whoever tried to connect would say that it is refused.

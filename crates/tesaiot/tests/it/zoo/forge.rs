@@ -58,16 +58,16 @@ impl Authority {
 
     /// A server's certificate for 127.0.0.1, with its chain.
     pub(super) fn server(&self, validity: Validity) -> CertificateFiles {
-        self.issue(server(&["127.0.0.1"], validity))
+        self.issue(&server(&["127.0.0.1"], validity))
     }
 
     /// A client's, with its chain.
     pub(super) fn client(&self, name: &str, validity: Validity) -> CertificateFiles {
-        self.issue(client(name, validity))
+        self.issue(&client(name, validity))
     }
 
     /// A certificate with these parameters, and its chain.
-    pub(super) fn issue(&self, parameters: CertificateParams) -> CertificateFiles {
+    pub(super) fn issue(&self, parameters: &CertificateParams) -> CertificateFiles {
         let key = new_key();
         let leaf = parameters.signed_by(&key, &self.issuer).expect("a certificate").pem();
         write(&self.directory, &format!("{leaf}{}", self.below), &key)
