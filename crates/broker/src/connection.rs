@@ -30,7 +30,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::Shared;
 use crate::counters::{Gauge, increment};
-use crate::host::{Host, Peer};
+use crate::host::{self, Host, Peer};
 use crate::mailbox::{Delivered, Delivery, Mail};
 use crate::retained::RetainedQueue;
 use crate::session::{Session, SessionState};
@@ -119,7 +119,13 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
         loop {
             let event = match poll_fn(|context| self.poll_event(context)).await {
                 Ok(event) => event,
-                Err(error) => return error.into(),
+                Err(error) => {
+                    if let LinkError::Protocol(ProtocolError::TooLarge { size, limit }) = error {
+                        increment(&self.shared.counters.packets_too_large);
+                        self.shared.host.observe(host::Event::TooLarge { identity: &self.identity, size, limit });
+                    }
+                    return error.into();
+                }
             };
             let result = match event {
                 Event::Mail(Mail::Resolved(outcomes)) => self.resolved(outcomes),

@@ -41,6 +41,8 @@ counters! {
     connects_refused,
     /// Connections ended by a protocol error: garbage, oversized packets, rules broken.
     protocol_errors,
+    /// Connections ended by a packet larger than is read.
+    packets_too_large,
     /// Publishes and subscriptions refused by the host.
     denied,
     /// Messages received.

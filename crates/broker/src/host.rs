@@ -100,6 +100,15 @@ pub enum Event<'a, I> {
         /// In words.
         cause: &'a str,
     },
+    /// A packet of a session was larger than is read, and its connection ends for it.
+    TooLarge {
+        /// Who.
+        identity: &'a Arc<I>,
+        /// Bytes that the packet's header announced.
+        size: u32,
+        /// Bytes that are read at most.
+        limit: u32,
+    },
     /// An identity reached for a topic it may not use.
     Denied {
         /// Who.

@@ -210,6 +210,7 @@ fn every_reason_has_its_code() {
         (r#"{"boot":"a\u0000","a":1}"#, "boot_not_accepted"),
         (r#"{"seq":1,"seq":2,"a":1}"#, "duplicate_field"),
         (r#"{"data":{"a":1},"data":{"b":1}}"#, "duplicate_field"),
+        (r#"[{"boot":"b","seq":1,"a":1},{"boot":"b","seq":2,"a":1},{"boot":"b","seq":1,"a":2}]"#, "duplicate_sequence"),
         (r#"{"a":1,"a":2}"#, "duplicate_metric"),
         (r#"{"a":{"b":1},"a_b":2}"#, "duplicate_metric"),
         (r#"{"a":[1],"a_0":2}"#, "duplicate_metric"),
@@ -229,6 +230,18 @@ fn every_reason_has_its_code() {
         parse(&device(), None, b"{\"a\":\"\xff\"}", now(), &Limits::default()),
         Err(PayloadError::NotUtf8 { position: 6 })
     );
+}
+
+#[test]
+fn numbers_of_different_runs_and_of_none_do_not_collide() {
+    for payload in [
+        r#"[{"boot":"b","seq":1,"a":1},{"boot":"c","seq":1,"a":1}]"#,
+        // Without a run a number identifies nothing: each of these is stored.
+        r#"[{"seq":1,"a":1},{"seq":1,"a":1},{"boot":"","seq":1,"a":1}]"#,
+        r#"[{"boot":"b","a":1},{"boot":"b","a":1}]"#,
+    ] {
+        assert!(read(payload).is_ok(), "{payload}");
+    }
 }
 
 #[test]

@@ -60,9 +60,9 @@ pub struct Inbound<T> {
     first: u64,
     /// QoS 2 identifiers that were answered by PUBREC and await PUBREL (MQTT-4.3.3-10).
     unreleased: Vec<PacketId>,
-    /// QoS 1 messages of this session that were acknowledged lately: an acknowledgement that was lost on the way
-    /// makes the client send the same message again, marked DUP.
-    recent: VecDeque<(PacketId, u64)>,
+    /// QoS 1 messages of this session that were acknowledged lately, and how: an acknowledgement that was lost on the
+    /// way makes the client send the same message again, marked DUP.
+    recent: VecDeque<(PacketId, u64, PublishAckReason)>,
     receive_maximum: u16,
     /// Whether the peer knows the receive maximum (MQTT 5), which then counts QoS 2 messages until PUBREL.
     announced: bool,
@@ -143,10 +143,12 @@ impl<T> Inbound<T> {
             return Ok(Arrival::InProgress);
         } else if dup
             && let Some(fingerprint) = fingerprint
-            && self.recent.contains(&(packet_id, fingerprint))
+            && let Some((_, _, reason)) =
+                self.recent.iter().find(|known| (known.0, known.1) == (packet_id, fingerprint))
         {
+            let reason = *reason;
             self.bound_redeliveries()?;
-            self.hold(packet_id, qos, Some(Fate::Answer(PublishAckReason::Success)), None);
+            self.hold(packet_id, qos, Some(Fate::Answer(reason)), None);
             return Ok(Arrival::Known);
         }
         if self.is_full() {
@@ -207,13 +209,14 @@ impl<T> Inbound<T> {
         }
     }
 
-    /// Remembers an acknowledged QoS 1 message, so that its redelivery within the session is recognised.
-    pub fn remember(&mut self, packet_id: PacketId, fingerprint: u64) {
-        self.recent.retain(|(known, _)| *known != packet_id);
+    /// Remembers an acknowledged QoS 1 message and its reason, so that its redelivery within the session is recognised
+    /// and gets the same answer.
+    pub fn remember(&mut self, packet_id: PacketId, fingerprint: u64, reason: PublishAckReason) {
+        self.recent.retain(|(known, ..)| *known != packet_id);
         if self.recent.len() >= usize::from(self.receive_maximum) {
             self.recent.pop_front();
         }
-        self.recent.push_back((packet_id, fingerprint));
+        self.recent.push_back((packet_id, fingerprint, reason));
     }
 
     /// PUBREL arrived: the reason code of the PUBCOMP.
@@ -315,7 +318,7 @@ mod tests {
         let ticket = arrive(&mut inbound, 5, QoS::AtLeastOnce);
         inbound.complete(ticket, PublishAckReason::Success);
         inbound.next_acknowledgement();
-        inbound.remember(id(5), same);
+        inbound.remember(id(5), same, PublishAckReason::Success);
         let mut resumed = inbound.into_resumed(10);
         assert_eq!(resumed.arrive(id(5), QoS::AtLeastOnce, true, Some(same), ()).unwrap(), Arrival::Known);
         assert!(resumed.next_acknowledgement().is_some());

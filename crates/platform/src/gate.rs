@@ -77,6 +77,9 @@ impl Host for Gate {
         match event {
             Event::HandshakeFailed { peer, error } => self.incidents.handshake_failed(peer, error),
             Event::Refused { peer, client_id, cause } => self.incidents.connection_refused(peer, client_id, cause),
+            Event::TooLarge { identity, size, limit } => {
+                self.ingest.too_large_to_keep(&identity.device, size.into(), limit.into());
+            }
             Event::Denied { identity, action, topic } => {
                 let action = match action {
                     Action::Publish => "publish",

@@ -118,6 +118,12 @@ impl Incidents {
         }
     }
 
+    /// A packet too large to be read: counted. Says whether one of this size is news of this device; what it broke is
+    /// named by [`Incidents::protocol_broken`].
+    pub(crate) fn packet_refused(&self, device: &DeviceId, size: u64) -> bool {
+        self.is_news("packet", device.as_str(), &size.to_string())
+    }
+
     /// A credential that nobody has.
     pub(crate) fn request_refused(&self, path: &str) {
         let path: String = path.chars().take(200).filter(|c| !c.is_control()).collect();

@@ -108,6 +108,23 @@ impl IngestCounters {
 #[error("the store cannot take messages now")]
 pub(crate) struct Unavailable;
 
+/// The body of an HTTP request with telemetry.
+pub(crate) enum Body {
+    /// What a device would send to its topic.
+    Message(bytes::Bytes),
+    /// `{"telemetry":[…]}`.
+    Batch(bytes::Bytes),
+    /// More than is read.
+    TooLarge {
+        /// Bytes that the client announced, or sent.
+        actual: u64,
+        /// Bytes that are read at most.
+        limit: usize,
+        /// What is kept of it.
+        start: bytes::Bytes,
+    },
+}
+
 /// What an HTTP request stored.
 pub(crate) struct Accepted {
     /// Names this message in the answer: the receive time in nanoseconds, in hexadecimal.
@@ -222,19 +239,28 @@ impl Ingest {
     }
 
     /// Takes telemetry that came by HTTP, and resolves when it is stored.
-    pub(crate) async fn request(
-        &self,
-        device: &DeviceId,
-        topic: &str,
-        payload: bytes::Bytes,
-        limits: &Limits,
-    ) -> Result<Accepted, Rejected> {
-        let (received_at, size) = (receive_time(), payload.len());
-        let (entries, result) = match entries::samples(device, None, &payload, received_at, limits) {
+    pub(crate) async fn request(&self, device: &DeviceId, body: Body, limits: &Limits) -> Result<Accepted, Rejected> {
+        let received_at = receive_time();
+        let topic = DeviceTopic::telemetry(device, None).to_string();
+        let (payload, samples) = match body {
+            Body::Message(payload) => (payload.clone(), Ok(payload)),
+            Body::Batch(payload) => {
+                let samples = entries::of_batch(&payload);
+                // What is wrong with a sample is told of the array, which can be replayed alone.
+                (samples.as_ref().map_or(payload, Clone::clone), samples)
+            }
+            Body::TooLarge { actual, limit, start } => {
+                let (limit, kept) = (limit as u64, start.len());
+                (start, Err(PayloadError::TooLargeToKeep { actual, limit, kept }))
+            }
+        };
+        let size = payload.len();
+        let understood = samples.and_then(|samples| entries::samples(device, None, &samples, received_at, limits));
+        let (entries, result) = match understood {
             Ok((entries, accepted)) => (entries, Ok(accepted)),
             Err(error) => {
                 self.kept_aside(device, &error);
-                (vec![entries::dead_letter(device, topic, payload, received_at, &error)], Err(error))
+                (vec![entries::dead_letter(device, &topic, payload, received_at, &error)], Err(error))
             }
         };
         let (stored, committed) = oneshot::channel();
@@ -245,6 +271,24 @@ impl Ingest {
         // A client that is told to come back may find its sample stored when there is space again: at least once.
         tokio::time::timeout(REQUEST_PATIENCE, storing).await.map_err(|_| Unavailable)??;
         Ok(result?)
+    }
+
+    /// Notes a message that was too large to be read: counted, and a dead letter that names its size. Its sender heard
+    /// no acknowledgement and sends it again for ever, so that the same size of the same device is kept once in a
+    /// while. Does not wait: where the queue is full the message is a number.
+    pub(crate) fn too_large_to_keep(&self, device: &DeviceId, actual: u64, limit: u64) {
+        self.counters.dead_letters.fetch_add(1, Ordering::Relaxed);
+        let error = PayloadError::TooLargeToKeep { actual, limit, kept: 0 };
+        if !self.incidents.packet_refused(device, actual) {
+            return;
+        }
+        // The topic was not read.
+        let entries = vec![entries::dead_letter(device, "", bytes::Bytes::new(), receive_time(), &error)];
+        let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else { return };
+        let submission = Submission { entries, waiting: Waiting::Nobody, _room: Some(room) };
+        if self.queue.try_send(submission).is_err() {
+            tracing::debug!(%device, "no room for the dead letter of a packet that was too large");
+        }
     }
 
     /// A dead letter: counted, and news once.

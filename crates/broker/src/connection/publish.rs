@@ -117,11 +117,13 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
                 } else {
                     route(&self.shared, &held.message, Some(&self.session.client_id));
                     increment(&self.shared.counters.messages_acknowledged);
-                    if acknowledgement.qos == QoS::AtLeastOnce
-                        && let Some(print) = held.fingerprint
-                    {
-                        self.state.inbound.remember(packet_id, print);
-                    }
+                }
+                // What the host keeps aside is kept once too. What the identity may not do is looked at each time.
+                if acknowledgement.qos == QoS::AtLeastOnce
+                    && reason != PublishAckReason::NotAuthorized
+                    && let Some(print) = held.fingerprint
+                {
+                    self.state.inbound.remember(packet_id, print, reason);
                 }
             }
             match acknowledgement.qos {

@@ -32,6 +32,7 @@ pub enum Seen {
     Disconnected { client_id: String, clean: bool, taken_over: bool, cause: String },
     Refused { client_id: Option<String>, cause: String },
     Denied { client_id: String, action: Action, topic: String },
+    TooLarge { client_id: String, size: u32, limit: u32 },
 }
 
 /// Who a client is: its client identifier. Those that start with `app` may read everything.
@@ -222,6 +223,7 @@ impl Host for TestHost {
             Event::Denied { identity, action, topic } => {
                 Seen::Denied { client_id: identity.0.clone(), action, topic: topic.into() }
             }
+            Event::TooLarge { identity, size, limit } => Seen::TooLarge { client_id: identity.0.clone(), size, limit },
             Event::HandshakeFailed { .. } => Seen::HandshakeFailed,
         };
         self.change(|inner| inner.seen.push(seen));

@@ -1,7 +1,8 @@
 //! QoS 1 redelivered: within a session the host is not handed the same message twice.
 
 use tesaiot_broker::Outcome;
-use tesaiot_mqtt::packet::Publish;
+use tesaiot_mqtt::QoS;
+use tesaiot_mqtt::packet::{Publish, PublishAckReason};
 
 use crate::host::Mode;
 use crate::peer::{BOTH, Bench, persistent, publish};
@@ -30,6 +31,29 @@ async fn a_message_stored_before_the_connection_broke_is_acknowledged_and_not_ac
         device.publish(publish("d/t", 1)).await;
         device.expect_puback(1).await;
         assert_eq!(bench.host.topics().len(), 3);
+    }
+}
+
+/// What the host keeps aside is kept aside once, and hears the same word again.
+#[tokio::test(start_paused = true)]
+async fn a_refused_message_is_not_accepted_again() {
+    const REASON: PublishAckReason = PublishAckReason::PayloadFormatInvalid;
+    for (version, reason) in BOTH.into_iter().zip([PublishAckReason::Success, REASON]) {
+        let bench = Bench::new();
+        bench.host.set(Mode::Refuse(REASON));
+        let (mut device, _) = bench.connect_as(version, persistent("d")).await;
+        device.publish(publish("d/t", 1)).await;
+        assert_eq!(device.acknowledged().await, (QoS::AtLeastOnce, 1, reason));
+        drop(device);
+        bench.host.disconnected("d").await;
+        let (mut device, ack) = bench.connect_as(version, persistent("d")).await;
+        assert!(ack.session_present);
+        device.publish(again(1)).await;
+        assert_eq!(device.acknowledged().await, (QoS::AtLeastOnce, 1, reason));
+        assert_eq!(bench.host.topics().len(), 1);
+        device.publish(Publish { payload: "other".into(), ..again(1) }).await;
+        assert_eq!(device.acknowledged().await, (QoS::AtLeastOnce, 1, reason));
+        assert_eq!(bench.host.topics().len(), 2);
     }
 }
 

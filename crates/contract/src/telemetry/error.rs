@@ -15,6 +15,19 @@ pub enum PayloadError {
         /// Bytes accepted.
         limit: usize,
     },
+    /// More bytes than are read: what came behind the first of them is gone.
+    #[error("the message has {actual} bytes; at most {limit} are read, and its first {kept} are kept")]
+    TooLargeToKeep {
+        /// Bytes that the sender announced, or sent.
+        actual: u64,
+        /// Bytes accepted.
+        limit: u64,
+        /// Bytes kept of it.
+        kept: usize,
+    },
+    /// The body of a batch by HTTP is something else.
+    #[error("the body is not {{\"telemetry\": [\u{2026}]}}")]
+    NotABatch,
     /// No byte at all.
     #[error("the payload is empty")]
     Empty,
@@ -46,6 +59,12 @@ pub enum PayloadError {
     TooManySamples {
         /// Samples accepted.
         limit: usize,
+    },
+    /// Two samples of one batch say that they are the same message: only one of them would be stored.
+    #[error("two samples of the batch have the same boot and seq {seq}; each needs a seq of its own, or none")]
+    DuplicateSequence {
+        /// The number.
+        seq: u64,
     },
     /// A sample without a single reading.
     #[error("a sample holds no metric")]
@@ -161,6 +180,8 @@ impl PayloadError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::TooLarge { .. } => "payload_too_large",
+            Self::TooLargeToKeep { .. } => "too_large_to_keep",
+            Self::NotABatch => "not_a_batch",
             Self::Empty => "payload_empty",
             Self::NotUtf8 { .. } => "not_utf8",
             Self::NotJson { .. } => "not_json",
@@ -168,6 +189,7 @@ impl PayloadError {
             Self::NotAnObject => "sample_not_an_object",
             Self::NoSamples => "no_samples",
             Self::TooManySamples { .. } => "too_many_samples",
+            Self::DuplicateSequence { .. } => "duplicate_sequence",
             Self::NoMetrics => "no_metrics",
             Self::TooManyMetrics { .. } => "too_many_metrics",
             Self::WrongDevice => "wrong_device",
@@ -193,6 +215,6 @@ impl PayloadError {
 
     /// Whether the payload was refused for its size alone: HTTP answers 413 to it, and 400 to every other reason.
     pub fn is_too_large(&self) -> bool {
-        matches!(self, Self::TooLarge { .. })
+        matches!(self, Self::TooLarge { .. } | Self::TooLargeToKeep { .. })
     }
 }

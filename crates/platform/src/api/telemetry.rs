@@ -10,18 +10,17 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State as Extract;
 use axum::http::StatusCode;
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use tesaiot_contract::DeviceId;
 use tesaiot_contract::telemetry::Limits;
-use tesaiot_contract::{DeviceId, DeviceTopic};
 use tesaiot_store::StoreError;
 use tesaiot_store::telemetry::{Latest, Point};
 
 use super::caller::Caller;
-use super::payload::Payload;
+use super::payload::{Payload, TooLarge};
 use super::problem::{Path, Problem};
 use super::{State, blocking};
+use crate::ingest::Body;
 
 pub(super) use range::range;
 
@@ -30,7 +29,7 @@ type Answer = Result<(StatusCode, Json<Value>), Problem>;
 /// `POST /telemetry`.
 pub(super) async fn post(Extract(state): Extract<State>, caller: Caller, payload: Payload) -> Answer {
     let device = caller.device(None)?;
-    store(&state, &device, payload.0, &state.limits).await
+    store(&state, &device, payload, Body::Message, &state.limits).await
 }
 
 /// `POST /devices/{id}/telemetry`.
@@ -41,12 +40,27 @@ pub(super) async fn post_for_device(
     payload: Payload,
 ) -> Answer {
     let device = caller.device(Some(&id))?;
-    store(&state, &device, payload.0, &state.limits).await
+    store(&state, &device, payload, Body::Message, &state.limits).await
 }
 
-async fn store(state: &State, device: &DeviceId, payload: Bytes, limits: &Limits) -> Answer {
-    let topic = DeviceTopic::telemetry(device, None).to_string();
-    let accepted = state.ingest.request(device, &topic, payload, limits).await?;
+/// `POST /telemetry/batch`: `{"telemetry":[…]}`, up to 1000 samples, stored together or not at all.
+pub(super) async fn post_batch(Extract(state): Extract<State>, caller: Caller, payload: Payload) -> Answer {
+    let device = caller.device(None)?;
+    store(&state, &device, payload, Body::Batch, &state.batch_limits).await
+}
+
+async fn store(
+    state: &State,
+    device: &DeviceId,
+    payload: Payload,
+    form: impl FnOnce(Bytes) -> Body,
+    limits: &Limits,
+) -> Answer {
+    let body = match payload.0 {
+        Ok(bytes) => form(bytes),
+        Err(TooLarge { actual, limit, start }) => Body::TooLarge { actual, limit, start },
+    };
+    let accepted = state.ingest.request(device, body, limits).await?;
     state.presence.seen(device, None);
     Ok((
         StatusCode::CREATED,
@@ -58,26 +72,6 @@ async fn store(state: &State, device: &DeviceId, payload: Bytes, limits: &Limits
             "metrics_stored": accepted.metrics,
         })),
     ))
-}
-
-/// `{"telemetry":[…]}`, the elements not yet looked at.
-#[derive(Deserialize)]
-struct Batch<'a> {
-    #[serde(borrow)]
-    telemetry: &'a RawValue,
-}
-
-/// `POST /telemetry/batch`: up to 1000 samples, stored together or not at all.
-pub(super) async fn post_batch(Extract(state): Extract<State>, caller: Caller, payload: Payload) -> Answer {
-    let device = caller.device(None)?;
-    let Payload(payload) = payload;
-    let batch: Batch<'_> = serde_json::from_slice(&payload)
-        .map_err(|error| Problem::invalid(format!("the body is not {{\"telemetry\": […]}}: {error}")))?;
-    if !batch.telemetry.get().starts_with('[') {
-        return Err(Problem::invalid("'telemetry' is an array of samples"));
-    }
-    let samples = payload.slice_ref(batch.telemetry.get().as_bytes());
-    store(&state, &device, samples, &state.batch_limits).await
 }
 
 /// `GET /devices/{id}/telemetry/latest`.

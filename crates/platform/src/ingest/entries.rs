@@ -2,6 +2,9 @@
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::error::Category;
+use serde_json::value::RawValue;
 use tesaiot_contract::telemetry::{self, Limits, PayloadError};
 use tesaiot_contract::{DeviceId, DeviceTopic, TopicKind};
 use tesaiot_mqtt::packet::PublishAckReason;
@@ -65,6 +68,24 @@ pub(super) fn samples(
         .map(|sample| Entry::Sample { device: device.clone(), kind: kind.map(Into::into), received_at, sample })
         .collect();
     Ok((entries, accepted))
+}
+
+/// What stands in a batch, `{"telemetry":[…]}`: the array, not yet looked at.
+pub(super) fn of_batch(payload: &Bytes) -> Result<Bytes, PayloadError> {
+    #[derive(Deserialize)]
+    struct Batch<'a> {
+        #[serde(borrow)]
+        telemetry: &'a RawValue,
+    }
+    let batch: Batch<'_> = serde_json::from_slice(payload).map_err(|error| match error.classify() {
+        Category::Data | Category::Io => PayloadError::NotABatch,
+        Category::Syntax | Category::Eof => PayloadError::NotJson { line: error.line(), column: error.column() },
+    })?;
+    let samples = batch.telemetry.get();
+    if !samples.starts_with('[') {
+        return Err(PayloadError::NotABatch);
+    }
+    Ok(payload.slice_ref(samples.as_bytes()))
 }
 
 /// A message that could not be understood, kept with the reason.

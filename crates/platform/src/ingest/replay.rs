@@ -37,6 +37,8 @@ pub(crate) enum Unreadable {
     Payload(#[from] PayloadError),
     #[error("nothing that is stored is sent to its topic")]
     Topic,
+    #[error("it was larger than is read, and only its beginning is here")]
+    Cut,
 }
 
 impl Unreadable {
@@ -45,6 +47,7 @@ impl Unreadable {
         match self {
             Self::Payload(error) => error.code(),
             Self::Topic => "unknown_topic",
+            Self::Cut => "too_large_to_keep",
         }
     }
 }
@@ -99,6 +102,9 @@ impl Ingest {
 }
 
 fn understand(letter: DeadLetter, limits: &Limits) -> Result<Replay, Unreadable> {
+    if &*letter.code == "too_large_to_keep" {
+        return Err(Unreadable::Cut);
+    }
     let topic = DeviceTopic::parse(&letter.topic).ok().filter(DeviceTopic::is_published_by_device);
     let (Some(topic), Some(device)) = (topic, &letter.device) else {
         return Err(Unreadable::Topic);
@@ -107,7 +113,10 @@ fn understand(letter: DeadLetter, limits: &Limits) -> Result<Replay, Unreadable>
     if topic.device != *device {
         return Err(Unreadable::Topic);
     }
-    let (entries, understood) = entries::of_message(device, &topic, letter.payload, letter.received_at, limits);
+    // What came as a batch is read as one: its members would be metrics otherwise.
+    let is_batch = &*letter.code == "not_a_batch";
+    let payload = if is_batch { entries::of_batch(&letter.payload)? } else { letter.payload };
+    let (entries, understood) = entries::of_message(device, &topic, payload, letter.received_at, limits);
     understood?;
     Ok(Replay { letter: letter.number, entries })
 }

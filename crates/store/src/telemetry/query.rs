@@ -113,7 +113,7 @@ pub struct DeadLetter {
     pub number: u64,
     /// The device that sent it, when it is known.
     pub device: Option<DeviceId>,
-    /// The full topic.
+    /// The full topic; empty when it was not read.
     pub topic: Box<str>,
     /// When the platform received it.
     pub received_at: Timestamp,

@@ -12,9 +12,13 @@ mod cli;
 #[cfg(feature = "platform")]
 mod drain;
 #[cfg(feature = "platform")]
+mod edges;
+#[cfg(feature = "platform")]
 mod exactly_once;
 #[cfg(feature = "platform")]
 mod export;
+#[cfg(feature = "platform")]
+mod fleet;
 #[cfg(feature = "platform")]
 mod full_disk;
 #[cfg(feature = "platform")]
@@ -28,6 +32,8 @@ mod publish;
 mod real_clients;
 #[cfg(feature = "platform")]
 mod refusals;
+#[cfg(feature = "platform")]
+mod retention;
 mod support;
 #[cfg(all(feature = "device", feature = "platform"))]
 mod zoo;

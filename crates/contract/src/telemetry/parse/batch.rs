@@ -1,5 +1,6 @@
 //! The outermost value: a sample, a batch of samples, or a bare value.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -66,7 +67,10 @@ impl<'de> Visitor<'de> for PayloadSeed<'_, '_> {
         if self.reader.samples.is_empty() {
             return Err(self.reader.refuse(PayloadError::NoSamples));
         }
-        Ok(())
+        match repeated(&self.reader.samples) {
+            Some(seq) => Err(self.reader.refuse(PayloadError::DuplicateSequence { seq })),
+            None => Ok(()),
+        }
     }
 
     fn visit_bool<E: de::Error>(self, value: bool) -> Result<(), E> {
@@ -92,6 +96,14 @@ impl<'de> Visitor<'de> for PayloadSeed<'_, '_> {
     fn visit_unit<E: de::Error>(self) -> Result<(), E> {
         Err(self.reader.refuse(PayloadError::NoMetrics))
     }
+}
+
+/// A sequence number that two samples of one run have. The store keeps one sample for each, so that a redelivery adds
+/// none: the other one would be lost without a word.
+fn repeated(samples: &[Sample]) -> Option<u64> {
+    let mut seen = HashSet::new();
+    let ids = samples.iter().filter_map(|sample| sample.id.as_ref()).filter(|id| !id.boot.is_empty());
+    ids.filter(|id| !seen.insert(*id)).map(|id| id.seq).next()
 }
 
 impl<'de> DeserializeSeed<'de> for SampleSeed<'_, '_> {

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::time::Instant;
 
+use serde_json::json;
 use tesaiot_mqtt::Version;
 use tesaiot_store::registry::AuthMode;
 
@@ -140,6 +141,18 @@ fn a_packet_of_ten_megabytes_is_not_read() {
         scene.serves_on();
     }
     wait_until("all are counted", || (scene.platform.counter("protocol_errors") == 6).then_some(()));
+    assert_eq!(scene.platform.counter("packets_too_large"), 4);
+    // A device says the same again for ever: it is kept once, without a byte of it.
+    assert_eq!(scene.platform.counter("dead_letters"), 4);
+    let letters = wait_until("the letter is stored", || {
+        Some(scene.platform.dead_letters()).filter(|letters| !letters.is_empty())
+    });
+    let letter = &letters[0];
+    assert_eq!((letters.len(), &letter["code"]), (1, &json!("too_large_to_keep")), "{letters:?}");
+    assert_eq!((&letter["device_id"], &letter["payload_bytes"]), (&json!("pump-7"), &json!(0)));
+    assert!(letter["reason"].as_str().is_some_and(|reason| reason.contains("10485760 bytes")), "{letter}");
+    let path = format!("/dead-letters/{}/replay", letter["number"]);
+    scene.platform.operator().post(&path, b"").expect_problem(422, "too_large_to_keep");
     scene.platform.stop();
     let audit = scene.platform.audit_log();
     let named = |subject: &str| {
