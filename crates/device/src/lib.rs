@@ -9,6 +9,7 @@
 //! | [`sensor`] | what is measured |
 //! | [`sampler`] | several sensors, each on its own time |
 //! | [`publisher`] | one run of messages over one connection |
+//! | [`outbox`] | messages on disk until they are confirmed |
 //! | [`agent`] | the long-running device program |
 //!
 //! Nothing here knows the platform: it speaks to any MQTT broker.
@@ -17,6 +18,7 @@ pub mod agent;
 pub mod connect;
 pub mod credentials;
 mod in_flight;
+pub mod outbox;
 pub mod publisher;
 pub mod random;
 pub mod sampler;

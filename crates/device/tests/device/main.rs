@@ -3,5 +3,6 @@
 
 mod connect;
 mod credentials;
+mod outbox;
 mod publisher;
 mod settings;
