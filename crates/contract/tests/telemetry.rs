@@ -239,6 +239,8 @@ fn numbers_of_different_runs_and_of_none_do_not_collide() {
         // Without a run a number identifies nothing: each of these is stored.
         r#"[{"seq":1,"a":1},{"seq":1,"a":1},{"boot":"","seq":1,"a":1}]"#,
         r#"[{"boot":"b","a":1},{"boot":"b","a":1}]"#,
+        // A redelivery that came along.
+        r#"[{"boot":"b","seq":1,"a":1},{"boot":"b","seq":1,"a":1}]"#,
     ] {
         assert!(read(payload).is_ok(), "{payload}");
     }

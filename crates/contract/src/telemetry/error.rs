@@ -60,8 +60,8 @@ pub enum PayloadError {
         /// Samples accepted.
         limit: usize,
     },
-    /// Two samples of one batch say that they are the same message: only one of them would be stored.
-    #[error("two samples of the batch have the same boot and seq {seq}; each needs a seq of its own, or none")]
+    /// Two different samples of one batch say that they are the same message: only one of them would be stored.
+    #[error("two different samples have the same boot and seq {seq}; each needs a seq of its own, or none")]
     DuplicateSequence {
         /// The number.
         seq: u64,

@@ -19,8 +19,8 @@ use crate::DeviceId;
 /// `kind` is the `{type}` of the topic; a bare value is named by it, its levels joined by `_` (as nested names are).
 /// `received_at` is only what the device's time is compared with: a sample without a time has none afterwards.
 /// Members beside a `data` object that the contract gives no meaning are metrics too: nothing that was acknowledged is
-/// dropped. One bad sample refuses the whole payload, and so do two samples of a batch with the same `seq` of the same
-/// `boot`: the store keeps one sample for each number, and none is to be lost without a word.
+/// dropped. One bad sample refuses the whole payload, and so do two different samples of a batch with the same `seq` of
+/// the same `boot`: the store keeps one sample for each number, and none is to be lost without a word.
 pub fn parse(
     device: &DeviceId,
     kind: Option<&str>,

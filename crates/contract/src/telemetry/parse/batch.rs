@@ -1,13 +1,13 @@
 //! The outermost value: a sample, a batch of samples, or a bare value.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::metric::MetricSeed;
 use super::{Reader, sample};
-use crate::telemetry::{PayloadError, Sample, Value};
+use crate::telemetry::{MessageId, PayloadError, Sample, Value};
 
 /// Reads the whole payload.
 pub(super) struct PayloadSeed<'r, 'a> {
@@ -67,7 +67,7 @@ impl<'de> Visitor<'de> for PayloadSeed<'_, '_> {
         if self.reader.samples.is_empty() {
             return Err(self.reader.refuse(PayloadError::NoSamples));
         }
-        match repeated(&self.reader.samples) {
+        match contradicted(&self.reader.samples) {
             Some(seq) => Err(self.reader.refuse(PayloadError::DuplicateSequence { seq })),
             None => Ok(()),
         }
@@ -98,12 +98,14 @@ impl<'de> Visitor<'de> for PayloadSeed<'_, '_> {
     }
 }
 
-/// A sequence number that two samples of one run have. The store keeps one sample for each, so that a redelivery adds
-/// none: the other one would be lost without a word.
-fn repeated(samples: &[Sample]) -> Option<u64> {
-    let mut seen = HashSet::new();
-    let ids = samples.iter().filter_map(|sample| sample.id.as_ref()).filter(|id| !id.boot.is_empty());
-    ids.filter(|id| !seen.insert(*id)).map(|id| id.seq).next()
+/// A sequence number that two different samples of one run have. The store keeps one sample for each, so that a
+/// redelivery adds none: the other one would be lost without a word. The same sample twice is a redelivery.
+fn contradicted(samples: &[Sample]) -> Option<u64> {
+    let mut seen: HashMap<&MessageId, &Sample> = HashMap::new();
+    let identified = samples.iter().filter_map(|sample| Some((sample.id.as_ref()?, sample)));
+    let mut named = identified.filter(|(id, _)| !id.boot.is_empty());
+    let twin = named.find(|(id, sample)| seen.insert(*id, *sample).is_some_and(|before| before != *sample));
+    twin.map(|(id, _)| id.seq)
 }
 
 impl<'de> DeserializeSeed<'de> for SampleSeed<'_, '_> {
