@@ -45,6 +45,12 @@ pub struct Config {
     pub max_retained: usize,
     /// Bytes of retained messages.
     pub max_retained_bytes: usize,
+    /// Retained messages of one client.
+    pub max_retained_per_client: usize,
+    /// Bytes of retained messages of one client.
+    pub max_retained_bytes_per_client: usize,
+    /// Topic aliases an MQTT 5 client may set, and that are set towards it if it allows as many, per connection.
+    pub topic_alias_maximum: u16,
 }
 
 impl Default for Config {
@@ -68,6 +74,9 @@ impl Default for Config {
             max_subscriptions: 100,
             max_retained: 100_000,
             max_retained_bytes: 64 * 1024 * 1024,
+            max_retained_per_client: 1000,
+            max_retained_bytes_per_client: 4 * 1024 * 1024,
+            topic_alias_maximum: 10,
         }
     }
 }

@@ -2,16 +2,19 @@
 //!
 //! | Module | Is |
 //! |---|---|
-//! | [`handshake`] | CONNECT: who is it, may it, which session |
+//! | [`handshake`], [`establish`] | CONNECT: who is it, may it, which session; and its answer |
 //! | this one | the loop: mail, packets, one write, the clock |
 //! | [`publish`] | a PUBLISH and its held acknowledgement |
 //! | [`subscribe`] | SUBSCRIBE, UNSUBSCRIBE and messages for the client |
+//! | [`words`] | reasons, for clients that want them |
 //! | [`finish`] | what happens after the last packet: outstanding outcomes, Last Will, the session's rest |
 
+mod establish;
 mod finish;
 mod handshake;
 mod publish;
 mod subscribe;
+mod words;
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -20,7 +23,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tesaiot_mqtt::alias::{ReceivedAliases, SentAliases};
 use tesaiot_mqtt::codec::{ProtocolError, packet_name};
+use tesaiot_mqtt::inbound::Ticket;
 use tesaiot_mqtt::link::{Link, LinkError};
 use tesaiot_mqtt::packet::{DisconnectReasonCode, Packet, PacketId, PublishAck2Reason, Version, publish_ack2};
 use tesaiot_mqtt::{Message, QoS};
@@ -31,7 +36,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::Shared;
 use crate::counters::{Gauge, increment};
 use crate::host::{self, Host, Peer};
-use crate::mailbox::{Delivered, Delivery, Mail};
+use crate::mailbox::Mail;
 use crate::retained::RetainedQueue;
 use crate::session::{Session, SessionState};
 
@@ -99,6 +104,14 @@ struct Connection<H: Host, S> {
     retained: RetainedQueue,
     /// Bytes of messages whose acknowledgement is held.
     held_bytes: usize,
+    /// Held messages whose payload is not the text they say it is.
+    misformed: Vec<Ticket>,
+    /// Whether the client wants reasons in words.
+    explains: bool,
+    /// Whether the session was to outlive its connection: only then may DISCONNECT say for how long.
+    may_expire_later: bool,
+    received_aliases: ReceivedAliases,
+    sent_aliases: SentAliases,
     clock: Pin<Box<Sleep>>,
 }
 
@@ -230,11 +243,12 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
             Packet::PingRequest => Ok(self.link.send(Packet::PingResponse)?),
             Packet::Disconnect(disconnect) => {
                 if let Some(seconds) = disconnect.session_expiry_interval_secs {
-                    let wanted = Duration::from_secs(u64::from(seconds));
                     // MQTT-3.14.2-2: a session that was to end with its connection cannot be made to last.
-                    if !self.state.expiry.is_zero() {
-                        self.state.expiry = wanted.min(self.shared.config.max_session_expiry);
+                    if seconds > 0 && !self.may_expire_later {
+                        return Err(ProtocolError::RuleBroken("a session expiry that CONNECT did not ask for").into());
                     }
+                    let wanted = Duration::from_secs(u64::from(seconds));
+                    self.state.expiry = wanted.min(self.shared.config.max_session_expiry);
                 }
                 // MQTT-3.14.4-3: only a goodbye without a reason discards the Last Will.
                 let with_will = disconnect.reason_code != DisconnectReasonCode::NormalDisconnection;
@@ -282,35 +296,4 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
 
 fn clock(at: Instant) -> Pin<Box<Sleep>> {
     Box::pin(sleep_until(at))
-}
-
-/// Gives a stored message to every subscriber. Returns how many took it.
-pub(crate) fn route<H: Host>(shared: &Shared<H>, message: &Message, from: Option<&str>) -> usize {
-    if message.retain && !shared.retained.set(message) {
-        increment(&shared.counters.messages_dropped);
-        tracing::warn!(topic = %message.topic, "no room for another retained message");
-    }
-    let mut taken = 0;
-    let matching = shared.router.matching(&message.topic);
-    // A received payload shares its buffer with its neighbours, which must not wait in a queue with it.
-    let message = if matching.is_empty() { return 0 } else { message.detached() };
-    for found in matching {
-        if found.options.no_local && from == Some(&*found.session.client_id) {
-            continue;
-        }
-        let delivery = Delivery {
-            qos: message.qos.less_value(found.options.qos),
-            retain: message.retain && found.options.retain_as_published,
-            message: message.clone(),
-        };
-        match found.session.mailbox.deliver(delivery) {
-            Delivered::Queued => taken += 1,
-            Delivered::Dropped => increment(&shared.counters.messages_dropped),
-            Delivered::TooSlow => {
-                increment(&shared.counters.slow_subscribers);
-                increment(&shared.counters.messages_dropped);
-            }
-        }
-    }
-    taken
 }

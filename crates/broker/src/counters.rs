@@ -57,6 +57,8 @@ counters! {
     messages_sent,
     /// Messages for subscribers that were dropped: queue full, offline, too large.
     messages_dropped,
+    /// Messages for subscribers that were not sent in their time (Message Expiry Interval).
+    messages_expired,
     /// Connections closed because the client read too slowly.
     slow_subscribers,
     /// Connections closed by keep-alive.
@@ -67,6 +69,12 @@ counters! {
 
 pub(crate) fn increment(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
+}
+
+pub(crate) fn add(counter: &AtomicU64, count: usize) {
+    if count > 0 {
+        counter.fetch_add(count as u64, Ordering::Relaxed);
+    }
 }
 
 /// Counts something that is open now, until dropped.

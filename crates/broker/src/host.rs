@@ -27,8 +27,10 @@ pub struct Peer {
 pub struct Connecting<'a> {
     /// Where it came from.
     pub peer: &'a Peer,
-    /// The client identifier it claims.
+    /// The client identifier it claims, or the one it was given because it claims none.
     pub client_id: &'a str,
+    /// Whether the broker chose the identifier (MQTT-3.1.3-6).
+    pub assigned: bool,
     /// The user name it claims.
     pub username: Option<&'a str>,
     /// The secret it presents.
@@ -142,6 +144,12 @@ pub trait Host: Send + Sync + 'static {
         message: Message,
         receipt: Option<Receipt>,
     ) -> impl Future<Output = ()> + Send;
+
+    /// Where a client may expect responses, when it asks (Response Information, MQTT 5 section 3.2.2.3.15).
+    fn response_information(&self, identity: &Self::Identity) -> Option<String> {
+        let _ = identity;
+        None
+    }
 
     /// Hears of presence and of incidents. Must not block.
     fn observe(&self, event: Event<'_, Self::Identity>);

@@ -13,7 +13,8 @@
 //! | `transport` | PROXY header, TLS, WebSocket, under one deadline; how to add another transport |
 //! | `connection` | one task per connection, from CONNECT to the last acknowledgement |
 //! | `session`, `sessions` | what outlives a connection; take-over |
-//! | `router`, `retained` | who gets a message |
+//! | `router`, `fan_out`, `retained` | who gets a message |
+//! | `delivery`, `mailbox` | a message on its way, and where it waits |
 //! | `counters` | what happened, in numbers |
 //!
 //! # The life of a publish
@@ -23,9 +24,12 @@
 //! subscribers, and writes all acknowledgements, in order, in one write. A receipt that is dropped unresolved closes
 //! the connection without an acknowledgement: the client keeps its message.
 
+mod assigned;
 pub mod config;
 mod connection;
 pub mod counters;
+mod delivery;
+mod fan_out;
 mod handshakes;
 pub mod host;
 mod listener;
@@ -46,6 +50,7 @@ use tesaiot_mqtt::Message;
 use tesaiot_mqtt::packet::DisconnectReasonCode;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -58,6 +63,8 @@ pub use receipt::Receipt;
 pub use transport::Transport;
 pub use transport::network::{Network, NetworkError};
 
+use assigned::Assigned;
+use fan_out::{Origin, fan_out};
 use retained::Retained;
 use router::Router;
 use sessions::Sessions;
@@ -81,6 +88,8 @@ pub(crate) struct Shared<H: Host> {
     pub(crate) sessions: Sessions,
     pub(crate) router: Router,
     pub(crate) retained: Retained,
+    /// Names for clients that bring none.
+    pub(crate) assigned: Assigned,
     /// Cancelled when the broker drains: listeners stop, connections finish what they hold and close.
     pub(crate) draining: CancellationToken,
     /// A place for each socket, from accept to its end.
@@ -97,7 +106,8 @@ impl<H: Host> Broker<H> {
             host,
             sessions: Sessions::new(&config),
             router: Router::default(),
-            retained: Retained::new(config.max_retained, config.max_retained_bytes),
+            retained: Retained::new(&config),
+            assigned: Assigned::default(),
             config,
             counters: Counters::default(),
             draining: CancellationToken::new(),
@@ -128,7 +138,7 @@ impl<H: Host> Broker<H> {
     /// Delivers a message of the host's own to subscribers. The host has stored it already, if it wants it stored.
     /// Returns how many sessions took it.
     pub fn publish(&self, message: &Message) -> usize {
-        connection::route(&self.shared, message, None)
+        fan_out(&self.shared, message, Origin { client_id: None, received: Instant::now() })
     }
 
     /// Closes the live connection of a client at once and discards its session. Returns whether there was one.

@@ -5,31 +5,13 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use tesaiot_mqtt::QoS;
 use tesaiot_mqtt::inbound::Ticket;
 use tesaiot_mqtt::packet::DisconnectReasonCode;
-use tesaiot_mqtt::{Message, QoS};
 
+use crate::counters::{Counters, add, increment};
+use crate::delivery::Delivery;
 use crate::outcome::Outcome;
-
-/// A message for a subscriber.
-#[derive(Clone, Debug)]
-pub(crate) struct Delivery {
-    pub(crate) message: Message,
-    /// The lower of what was published and what was granted.
-    pub(crate) qos: QoS,
-    /// The retain flag as the subscriber is to see it.
-    pub(crate) retain: bool,
-}
-
-/// What became of a delivery.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Delivered {
-    Queued,
-    /// The queue is full, or the subscriber is offline and the message QoS 0.
-    Dropped,
-    /// The queue of a live connection is full of messages it owes an acknowledgement for: it is closed.
-    TooSlow,
-}
 
 /// What a connection finds in its mailbox.
 #[derive(Debug)]
@@ -44,9 +26,29 @@ struct Inner {
     resolved: Vec<(Ticket, Outcome)>,
     deliveries: VecDeque<Delivery>,
     delivery_bytes: usize,
+    /// How many of them expire: a queue without any is not searched for room.
+    expiring: usize,
     close: Option<DisconnectReasonCode>,
     connected: bool,
     waker: Option<Waker>,
+}
+
+impl Inner {
+    fn count_bytes(&mut self) {
+        self.delivery_bytes = self.deliveries.iter().map(Delivery::size).sum();
+        self.expiring = self.deliveries.iter().filter(|delivery| delivery.expires_at.is_some()).count();
+    }
+
+    /// Makes room. Returns how many messages nobody will miss.
+    fn forget_expired(&mut self) -> usize {
+        if self.expiring == 0 {
+            return 0;
+        }
+        let before = self.deliveries.len();
+        self.deliveries.retain(|delivery| !delivery.is_expired());
+        self.count_bytes();
+        before - self.deliveries.len()
+    }
 }
 
 #[derive(Debug)]
@@ -73,33 +75,70 @@ impl Mailbox {
         inner.waker.take()
     }
 
-    pub(crate) fn deliver(&self, delivery: Delivery) -> Delivered {
+    /// A message for the session. What cannot be queued is dropped and counted, or costs the connection: a subscriber
+    /// that does not keep up with what it owes acknowledgements for is closed. Returns whether it was queued.
+    pub(crate) fn deliver(&self, delivery: Delivery, counters: &Counters) -> bool {
+        let connected_only = delivery.qos == QoS::AtMostOnce;
+        let Some(delivery) = self.offer(delivery, connected_only, counters) else { return true };
+        increment(&counters.messages_dropped);
         let mut inner = self.lock();
-        let size = delivery.message.size();
-        let full = inner.deliveries.len() >= self.max_queued || inner.delivery_bytes + size > self.max_queued_bytes;
-        if !inner.connected && delivery.qos == QoS::AtMostOnce {
-            return Delivered::Dropped;
-        }
-        if full {
-            if !inner.connected || delivery.qos == QoS::AtMostOnce {
-                return Delivered::Dropped;
-            }
-            if inner.close.is_some() {
-                // It is on its way out already: that is counted once.
-                return Delivered::Dropped;
-            }
+        // One that is on its way out already is counted once.
+        if inner.connected && delivery.qos != QoS::AtMostOnce && inner.close.is_none() {
             inner.close = Some(DisconnectReasonCode::QuotaExceeded);
+            increment(&counters.slow_subscribers);
             let waker = inner.waker.take();
             drop(inner);
             waker.into_iter().for_each(Waker::wake);
-            return Delivered::TooSlow;
+        }
+        false
+    }
+
+    /// A message the session may take or leave: it is given back when there is no room, or nobody is connected and
+    /// somebody has to be.
+    pub(crate) fn offer(&self, delivery: Delivery, connected_only: bool, counters: &Counters) -> Option<Delivery> {
+        let mut inner = self.lock();
+        if connected_only && (!inner.connected || inner.close.is_some()) {
+            return Some(delivery);
+        }
+        let size = delivery.size();
+        let is_full = |inner: &Inner| {
+            inner.deliveries.len() >= self.max_queued || inner.delivery_bytes + size > self.max_queued_bytes
+        };
+        if is_full(&inner) {
+            add(&counters.messages_expired, inner.forget_expired());
+            if is_full(&inner) {
+                return Some(delivery);
+            }
         }
         inner.delivery_bytes += size;
+        inner.expiring += usize::from(delivery.expires_at.is_some());
         inner.deliveries.push_back(delivery);
         let waker = inner.waker.take();
         drop(inner);
         waker.into_iter().for_each(Waker::wake);
-        Delivered::Queued
+        None
+    }
+
+    /// Takes out what came by shared subscriptions and was not sent yet.
+    pub(crate) fn take_shared(&self) -> VecDeque<Delivery> {
+        let mut inner = self.lock();
+        if inner.deliveries.iter().all(|delivery| delivery.share.is_none()) {
+            return VecDeque::new();
+        }
+        let deliveries = std::mem::take(&mut inner.deliveries);
+        let (shared, own) = deliveries.into_iter().partition(|delivery| delivery.share.is_some());
+        inner.deliveries = own;
+        inner.count_bytes();
+        shared
+    }
+
+    /// Puts back, in front, what nobody else took. It had room before.
+    pub(crate) fn put_back(&self, deliveries: VecDeque<Delivery>) {
+        let mut inner = self.lock();
+        for delivery in deliveries.into_iter().rev() {
+            inner.deliveries.push_front(delivery);
+        }
+        inner.count_bytes();
     }
 
     /// Orders the live connection to close. The first order stands.
@@ -121,7 +160,7 @@ impl Mailbox {
         if !connected {
             // MQTT 5 section 4.1: the session keeps QoS 1 and 2 only.
             inner.deliveries.retain(|delivery| delivery.qos != QoS::AtMostOnce);
-            inner.delivery_bytes = inner.deliveries.iter().map(|delivery| delivery.message.size()).sum();
+            inner.count_bytes();
         }
     }
 
@@ -129,7 +168,7 @@ impl Mailbox {
     pub(crate) fn clear_deliveries(&self) {
         let mut inner = self.lock();
         inner.deliveries = VecDeque::new();
-        inner.delivery_bytes = 0;
+        inner.count_bytes();
     }
 
     /// The next mail: outcomes first, then the order to close, then messages, if the connection has room for one.
@@ -145,7 +184,8 @@ impl Mailbox {
             && room(front.qos)
             && let Some(delivery) = inner.deliveries.pop_front()
         {
-            inner.delivery_bytes -= delivery.message.size();
+            inner.delivery_bytes -= delivery.size();
+            inner.expiring -= usize::from(delivery.expires_at.is_some());
             return Poll::Ready(Mail::Delivery(delivery));
         }
         match &mut inner.waker {

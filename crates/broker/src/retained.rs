@@ -1,86 +1,190 @@
 //! The last retained message of each topic.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{PoisonError, RwLock};
+use std::num::NonZeroU32;
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
 use bytestring::ByteString;
 use tesaiot_mqtt::{Message, QoS, topic};
+use tokio::time::Instant;
 
-use crate::mailbox::Delivery;
+use crate::config::Config;
+use crate::delivery::Delivery;
+
+#[derive(Debug)]
+struct Kept {
+    message: Message,
+    expires_at: Option<Instant>,
+    /// The client whose share it takes; `None`: the host's own.
+    owner: Option<Arc<str>>,
+}
+
+/// What something takes of the room there is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Room {
+    messages: usize,
+    bytes: usize,
+}
+
+impl Room {
+    /// The room left of `limit` for one more message of `bytes`.
+    fn fits(self, bytes: usize, limit: Room) -> bool {
+        self.messages < limit.messages && self.bytes + bytes <= limit.bytes
+    }
+
+    fn take(&mut self, bytes: usize) {
+        self.messages += 1;
+        self.bytes += bytes;
+    }
+
+    fn give_back(&mut self, bytes: usize) {
+        self.messages -= 1;
+        self.bytes -= bytes;
+    }
+}
 
 #[derive(Debug, Default)]
 struct Inner {
-    messages: HashMap<String, Message>,
-    bytes: usize,
+    messages: HashMap<String, Kept>,
+    taken: Room,
+    owners: HashMap<Arc<str>, Room>,
+    /// No message expires before this.
+    next_expiry: Option<Instant>,
+}
+
+impl Inner {
+    fn remove(&mut self, name: &str) {
+        let Some(kept) = self.messages.remove(name) else { return };
+        let bytes = size(&kept.message);
+        self.taken.give_back(bytes);
+        if let Some(owner) = kept.owner
+            && let Some(room) = self.owners.get_mut(&owner)
+        {
+            room.give_back(bytes);
+            if room.messages == 0 {
+                self.owners.remove(&owner);
+            }
+        }
+    }
 }
 
 #[derive(Debug)]
 pub(crate) struct Retained {
     inner: RwLock<Inner>,
-    max_messages: usize,
-    max_bytes: usize,
+    limit: Room,
+    /// One client gets no more, or it could leave nothing for the others.
+    limit_per_client: Room,
 }
 
 impl Retained {
-    pub(crate) fn new(max_messages: usize, max_bytes: usize) -> Self {
-        Self { inner: RwLock::default(), max_messages, max_bytes }
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            inner: RwLock::default(),
+            limit: Room { messages: config.max_retained, bytes: config.max_retained_bytes },
+            limit_per_client: Room {
+                messages: config.max_retained_per_client,
+                bytes: config.max_retained_bytes_per_client,
+            },
+        }
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Inner> {
+        self.inner.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Replaces the topic's message; an empty payload removes it (MQTT-3.3.1-6). Returns false when there is no
     /// room: the topic then keeps no message, rather than a stale one.
-    pub(crate) fn set(&self, message: &Message) -> bool {
-        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(old) = inner.messages.remove(&*message.topic) {
-            inner.bytes -= size(&old);
-        }
+    pub(crate) fn set(&self, message: &Message, expires_at: Option<Instant>, owner: Option<&Arc<str>>) -> bool {
+        let mut inner = self.write();
+        inner.remove(&message.topic);
         if message.payload.is_empty() {
             return true;
         }
         let kept = message.detached();
         let bytes = size(&kept);
-        if inner.messages.len() >= self.max_messages || inner.bytes + bytes > self.max_bytes {
+        let own = owner.and_then(|owner| inner.owners.get(owner)).copied().unwrap_or_default();
+        let has_share = owner.is_none() || own.fits(bytes, self.limit_per_client);
+        if !has_share || !inner.taken.fits(bytes, self.limit) {
             return false;
         }
-        inner.bytes += bytes;
-        inner.messages.insert(message.topic.to_string(), kept);
+        inner.taken.take(bytes);
+        if let Some(owner) = owner {
+            inner.owners.entry(Arc::clone(owner)).or_default().take(bytes);
+        }
+        inner.next_expiry = [inner.next_expiry, expires_at].into_iter().flatten().min();
+        inner.messages.insert(message.topic.to_string(), Kept { message: kept, expires_at, owner: owner.cloned() });
         true
     }
 
-    pub(crate) fn matching(&self, filter: &str) -> Vec<Message> {
+    /// What is retained below a filter, as a new subscriber gets it.
+    fn matching(&self, wanted: &Wanted) -> VecDeque<Delivery> {
         let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
-        if !filter.contains(['+', '#']) {
-            return inner.messages.get(filter).cloned().into_iter().collect();
-        }
-        inner.messages.values().filter(|message| topic::matches(filter, &message.topic)).cloned().collect()
+        let deliver = |kept: &Kept| Delivery {
+            qos: kept.message.qos.min(wanted.qos),
+            // MQTT-3.3.1-8.
+            retain: true,
+            message: kept.message.clone(),
+            subscription_ids: wanted.id.into_iter().collect(),
+            expires_at: kept.expires_at,
+            share: None,
+        };
+        let deliveries: VecDeque<_> = if wanted.filter.contains(['+', '#']) {
+            let matching = inner.messages.values().filter(|kept| topic::matches(&wanted.filter, &kept.message.topic));
+            matching.map(deliver).collect()
+        } else {
+            inner.messages.get(&*wanted.filter).map(deliver).into_iter().collect()
+        };
+        deliveries.into_iter().filter(|delivery| !delivery.is_expired()).collect()
     }
+
+    /// Forgets messages past their time (MQTT-3.3.2-5). Cheap while none is.
+    pub(crate) fn sweep(&self) {
+        let now = Instant::now();
+        let mut inner = self.write();
+        if inner.next_expiry.is_none_or(|at| at > now) {
+            return;
+        }
+        let is_expired = |kept: &Kept| kept.expires_at.is_some_and(|at| at <= now);
+        let expired: Vec<_> =
+            inner.messages.iter().filter(|(_, kept)| is_expired(kept)).map(|(name, _)| name.clone()).collect();
+        for name in expired {
+            inner.remove(&name);
+        }
+        inner.next_expiry = inner.messages.values().filter_map(|kept| kept.expires_at).min();
+    }
+}
+
+/// A new subscription that asks for what is retained.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    pub(crate) filter: ByteString,
+    /// What was granted.
+    pub(crate) qos: QoS,
+    pub(crate) id: Option<NonZeroU32>,
 }
 
 /// Retained messages on their way to one new subscriber. Expanded one filter at a time: a client that subscribes to
 /// much, and often, holds the messages of one filter at most.
 #[derive(Debug, Default)]
 pub(crate) struct RetainedQueue {
-    filters: VecDeque<(ByteString, QoS)>,
+    filters: VecDeque<Wanted>,
     messages: VecDeque<Delivery>,
 }
 
 impl RetainedQueue {
-    /// Queues what is retained below `filter`, to be sent at `qos` at most.
-    pub(crate) fn push(&mut self, filter: ByteString, qos: QoS) {
-        self.filters.retain(|(known, _)| *known != filter);
-        self.filters.push_back((filter, qos));
+    /// Queues what is retained below a filter.
+    pub(crate) fn push(&mut self, wanted: Wanted) {
+        self.remove(&wanted.filter);
+        self.filters.push_back(wanted);
     }
 
     pub(crate) fn remove(&mut self, filter: &str) {
-        self.filters.retain(|(known, _)| known != filter);
+        self.filters.retain(|known| known.filter != filter);
     }
 
     pub(crate) fn front(&mut self, retained: &Retained) -> Option<&Delivery> {
         while self.messages.is_empty() {
-            let (filter, granted) = self.filters.pop_front()?;
-            let deliveries = retained.matching(&filter).into_iter();
-            self.messages = deliveries
-                .map(|message| Delivery { qos: message.qos.less_value(granted), retain: true, message })
-                .collect();
+            self.messages = retained.matching(&self.filters.pop_front()?);
         }
         self.messages.front()
     }

@@ -1,23 +1,38 @@
 //! Who gets a message: a tree of topic levels with the subscribers at its nodes.
 
+mod group;
+
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tesaiot_mqtt::packet::SubscriptionOptions;
+use tesaiot_mqtt::{QoS, topic};
 
 use crate::session::Session;
+use group::Group;
 
-type Subscribers = HashMap<Arc<str>, (Arc<Session>, SubscriptionOptions)>;
+/// A subscription of one session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Subscription {
+    pub(crate) options: SubscriptionOptions,
+    /// The identifier that comes with every message it brings (MQTT-3.3.4-3).
+    pub(crate) id: Option<NonZeroU32>,
+}
+
+type Subscribers = HashMap<Arc<str>, (Arc<Session>, Subscription)>;
 
 #[derive(Debug, Default)]
 struct Node {
     levels: HashMap<Box<str>, Node>,
     subscribers: Subscribers,
+    /// Shared subscriptions, by share name. Few nodes have any.
+    groups: Option<HashMap<Box<str>, Group>>,
 }
 
 impl Node {
     fn is_empty(&self) -> bool {
-        self.levels.is_empty() && self.subscribers.is_empty()
+        self.levels.is_empty() && self.subscribers.is_empty() && self.groups.is_none()
     }
 }
 
@@ -27,48 +42,126 @@ pub(crate) struct Router {
     root: RwLock<Node>,
 }
 
-/// A session whose filters match, with the strongest of its matching subscriptions (MQTT-3.3.4-2 lets overlapping
-/// subscriptions be served by one copy at the highest quality of service).
+/// A session whose filters match, with what all its matching subscriptions ask for: one copy at the highest quality
+/// of service (MQTT-3.3.4-2) with every identifier (MQTT-3.3.4-4).
+#[derive(Debug)]
 pub(crate) struct Match {
     pub(crate) session: Arc<Session>,
-    pub(crate) options: SubscriptionOptions,
+    pub(crate) qos: QoS,
+    pub(crate) retain_as_published: bool,
+    pub(crate) subscription_ids: Vec<NonZeroU32>,
+}
+
+impl Match {
+    fn new(session: &Arc<Session>, subscription: &Subscription) -> Self {
+        Self {
+            session: Arc::clone(session),
+            qos: subscription.options.qos,
+            retain_as_published: subscription.options.retain_as_published,
+            subscription_ids: subscription.id.into_iter().collect(),
+        }
+    }
+
+    fn join(&mut self, subscription: &Subscription) {
+        self.qos = self.qos.max(subscription.options.qos);
+        self.retain_as_published |= subscription.options.retain_as_published;
+        self.subscription_ids.extend(subscription.id);
+    }
+}
+
+/// The members of one shared subscription, one of whom gets a message, in the order in which they are asked.
+#[derive(Debug)]
+pub(crate) struct Share {
+    /// The subscription, whole: `$share/name/filter`.
+    pub(crate) filter: Arc<str>,
+    pub(crate) members: Vec<Match>,
+}
+
+/// Who gets a message.
+#[derive(Debug, Default)]
+pub(crate) struct Matches {
+    pub(crate) sessions: Vec<Match>,
+    pub(crate) shares: Vec<Share>,
+}
+
+impl Matches {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sessions.is_empty() && self.shares.is_empty()
+    }
+
+    fn add(&mut self, node: &Node, publisher: Option<&str>) {
+        // A session is at a node once: only those from other nodes may be the same.
+        let earlier = self.sessions.len();
+        for (session, subscription) in node.subscribers.values() {
+            // MQTT-3.8.3-3.
+            if subscription.options.no_local && publisher == Some(&*session.client_id) {
+                continue;
+            }
+            let known = self.sessions[..earlier].iter_mut().find(|known| Arc::ptr_eq(&known.session, session));
+            match known {
+                Some(known) => known.join(subscription),
+                None => self.sessions.push(Match::new(session, subscription)),
+            }
+        }
+        self.shares.extend(node.groups.iter().flat_map(|groups| groups.values()).map(Group::share));
+    }
+}
+
+/// Where a filter's subscribers are: the share name, if any, and the filter that topics are held against.
+fn place(filter: &str) -> (Option<&str>, &str) {
+    topic::split_share(filter).map_or((None, filter), |(share, inner)| (Some(share), inner))
 }
 
 impl Router {
-    pub(crate) fn subscribe(&self, filter: &str, session: &Arc<Session>, options: SubscriptionOptions) {
+    pub(crate) fn subscribe(&self, filter: &str, session: &Arc<Session>, subscription: Subscription) {
+        let (share, inner) = place(filter);
         let mut root = self.root.write().unwrap_or_else(PoisonError::into_inner);
         let mut node = &mut *root;
-        for level in filter.split('/') {
+        for level in inner.split('/') {
             node = node.levels.entry(level.into()).or_default();
         }
-        node.subscribers.insert(Arc::clone(&session.client_id), (Arc::clone(session), options));
+        match share {
+            None => drop(node.subscribers.insert(Arc::clone(&session.client_id), (Arc::clone(session), subscription))),
+            Some(share) => {
+                let groups = node.groups.get_or_insert_default();
+                groups.entry(share.into()).or_insert_with(|| Group::new(filter)).join(session, subscription);
+            }
+        }
     }
 
     pub(crate) fn unsubscribe(&self, filter: &str, client_id: &str) {
+        let (share, inner) = place(filter);
         let mut root = self.root.write().unwrap_or_else(PoisonError::into_inner);
-        let levels: Vec<&str> = filter.split('/').collect();
-        remove(&mut root, &levels, client_id);
+        let levels: Vec<&str> = inner.split('/').collect();
+        remove(&mut root, &levels, share, client_id);
     }
 
-    /// Sessions that get a message with this topic name.
-    pub(crate) fn matching(&self, name: &str) -> Vec<Match> {
+    /// Sessions that get a message with this topic name. `publisher`: the client it comes from.
+    pub(crate) fn matching(&self, name: &str, publisher: Option<&str>) -> Matches {
         let root = self.root.read().unwrap_or_else(PoisonError::into_inner);
-        let mut found = Vec::new();
-        if root.levels.is_empty() {
-            return found;
+        let mut found = Matches::default();
+        if !root.levels.is_empty() {
+            collect(&root, Some(name), name.starts_with('$'), publisher, &mut found);
         }
-        collect(&root, Some(name), name.starts_with('$'), &mut found);
         found
+    }
+
+    /// The members of a shared subscription, in the order in which they are asked.
+    pub(crate) fn share(&self, filter: &str) -> Option<Share> {
+        let (share, inner) = topic::split_share(filter)?;
+        let root = self.root.read().unwrap_or_else(PoisonError::into_inner);
+        let node = inner.split('/').try_fold(&*root, |node, level| node.levels.get(level))?;
+        Some(node.groups.as_ref()?.get(share)?.share())
     }
 }
 
 /// Walks the levels of `rest`; `None` is the end of the name. `hidden`: wildcards do not match (MQTT-4.7.2-1).
-fn collect(node: &Node, rest: Option<&str>, hidden: bool, found: &mut Vec<Match>) {
+fn collect(node: &Node, rest: Option<&str>, hidden: bool, publisher: Option<&str>, found: &mut Matches) {
     if !hidden && let Some(all) = node.levels.get("#") {
-        add(&all.subscribers, found);
+        found.add(all, publisher);
     }
     let Some(rest) = rest else {
-        add(&node.subscribers, found);
+        found.add(node, publisher);
         return;
     };
     let (level, rest) = match rest.split_once('/') {
@@ -76,89 +169,28 @@ fn collect(node: &Node, rest: Option<&str>, hidden: bool, found: &mut Vec<Match>
         None => (rest, None),
     };
     if !hidden && let Some(any) = node.levels.get("+") {
-        collect(any, rest, false, found);
+        collect(any, rest, false, publisher, found);
     }
     if let Some(next) = node.levels.get(level) {
-        collect(next, rest, false, found);
+        collect(next, rest, false, publisher, found);
     }
 }
 
-fn add(subscribers: &Subscribers, found: &mut Vec<Match>) {
-    for (session, options) in subscribers.values() {
-        match found.iter_mut().find(|known| Arc::ptr_eq(&known.session, session)) {
-            Some(known) if known.options.qos < options.qos => known.options = *options,
-            Some(_) => {}
-            None => found.push(Match { session: Arc::clone(session), options: *options }),
+fn remove(node: &mut Node, levels: &[&str], share: Option<&str>, client_id: &str) {
+    let Some((level, rest)) = levels.split_first() else {
+        match share {
+            None => drop(node.subscribers.remove(client_id)),
+            Some(share) => group::leave(&mut node.groups, share, client_id),
         }
-    }
-}
-
-fn remove(node: &mut Node, levels: &[&str], client_id: &str) {
-    match levels.split_first() {
-        None => {
-            node.subscribers.remove(client_id);
-        }
-        Some((level, rest)) => {
-            if let Some(next) = node.levels.get_mut(*level) {
-                remove(next, rest, client_id);
-                if next.is_empty() {
-                    node.levels.remove(*level);
-                }
-            }
+        return;
+    };
+    if let Some(next) = node.levels.get_mut(*level) {
+        remove(next, rest, share, client_id);
+        if next.is_empty() {
+            node.levels.remove(*level);
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use tesaiot_mqtt::{QoS, topic};
-
-    use super::*;
-    use crate::config::Config;
-
-    fn session(name: &str) -> Arc<Session> {
-        Arc::new(Session::new(name.into(), &Config::default()))
-    }
-
-    #[test]
-    fn agrees_with_the_matching_rule_on_every_pair() {
-        let levels = ["a", "b", "$s", ""];
-        let mut names: Vec<String> = levels.iter().map(ToString::to_string).collect();
-        for first in levels {
-            for second in levels {
-                names.push(format!("{first}/{second}"));
-                names.push(format!("{first}/{second}/a"));
-            }
-        }
-        let parts = ["a", "$s", "", "+", "#"];
-        let mut filters: Vec<String> = parts.iter().map(ToString::to_string).collect();
-        for first in parts {
-            for second in parts {
-                filters.push(format!("{first}/{second}"));
-                filters.push(format!("{first}/{second}/+"));
-            }
-        }
-        let names: Vec<_> = names.iter().filter(|name| topic::is_valid_name(name)).collect();
-        for filter in filters.iter().filter(|filter| topic::is_valid_filter(filter)) {
-            let router = Router::default();
-            router.subscribe(filter, &session("s"), SubscriptionOptions::default());
-            for name in &names {
-                let routed = router.matching(name).len() == 1;
-                assert_eq!(routed, topic::matches(filter, name), "{filter} and {name}");
-            }
-            router.unsubscribe(filter, "s");
-            assert!(router.root.read().unwrap().is_empty(), "{filter} leaves nothing behind");
-        }
-    }
-
-    #[test]
-    fn overlapping_subscriptions_deliver_once_at_the_higher_quality() {
-        let router = Router::default();
-        let session = session("s");
-        router.subscribe("a/#", &session, SubscriptionOptions { qos: QoS::ExactlyOnce, ..Default::default() });
-        router.subscribe("a/b", &session, SubscriptionOptions { qos: QoS::AtMostOnce, ..Default::default() });
-        let found = router.matching("a/b");
-        assert_eq!(found.len(), 1);
-        assert_eq!(found[0].options.qos, QoS::ExactlyOnce);
-    }
-}
+mod tests;

@@ -7,15 +7,18 @@ use std::time::Duration;
 use tesaiot_mqtt::Message;
 use tesaiot_mqtt::inbound::Inbound;
 use tesaiot_mqtt::outbound::Outbound;
-use tesaiot_mqtt::packet::SubscriptionOptions;
+use tokio::time::Instant;
 
 use crate::config::Config;
-use crate::mailbox::{Delivery, Mailbox};
+use crate::delivery::Delivery;
+use crate::mailbox::Mailbox;
+use crate::router::Subscription;
 
 /// A received message whose acknowledgement is held.
 #[derive(Debug)]
 pub(crate) struct HeldMessage {
     pub(crate) message: Message,
+    pub(crate) received: Instant,
     /// Topic and payload in short, in sessions that may be resumed.
     pub(crate) fingerprint: Option<u64>,
 }
@@ -25,7 +28,7 @@ pub(crate) struct HeldMessage {
 pub(crate) struct SessionState {
     pub(crate) inbound: Inbound<HeldMessage>,
     pub(crate) outbound: Outbound<Delivery>,
-    pub(crate) subscriptions: HashMap<String, SubscriptionOptions>,
+    pub(crate) subscriptions: HashMap<String, Subscription>,
     /// How long the session lives without a connection.
     pub(crate) expiry: Duration,
     /// Whether an earlier connection left this state to be resumed.

@@ -5,17 +5,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tesaiot_mqtt::QoS;
 use tesaiot_mqtt::inbound::Inbound;
 use tesaiot_mqtt::outbound::Outbound;
 use tesaiot_mqtt::packet::DisconnectReasonCode;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 
+use crate::Shared;
 use crate::config::Config;
+use crate::counters::{Counters, increment};
+use crate::delivery::Delivery;
+use crate::fan_out::hand_on;
 use crate::host::Host;
 use crate::router::Router;
 use crate::session::{Session, SessionState};
-use crate::{Shared, counters};
 
 /// How often sessions past their expiry are looked for.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -108,7 +112,7 @@ impl Sessions {
         client_id: &str,
         clean_start: bool,
         router: &Router,
-        taken_over: &AtomicU64,
+        counters: &Counters,
     ) -> Option<Attached> {
         let (session, expired) = {
             let mut table = self.lock();
@@ -149,14 +153,14 @@ impl Sessions {
         }
         drop(in_line);
         if waited {
-            counters::increment(taken_over);
+            increment(&counters.taken_over);
         }
         let present = state.resumable && !clean_start && !expired;
         if present {
             let inbound = std::mem::replace(&mut state.inbound, Inbound::new(1));
             state.inbound = inbound.into_resumed(self.config.receive_maximum);
         } else {
-            reset(&session, &mut state, router, &self.config);
+            reset(&session, &mut state, router, &self.config, counters);
         }
         Some(Attached { session, state, present })
     }
@@ -175,7 +179,13 @@ impl Sessions {
     }
 
     /// A connection lets go of its session, which lives on for its expiry, or ends.
-    pub(crate) fn detach(&self, session: &Arc<Session>, mut state: OwnedMutexGuard<SessionState>, router: &Router) {
+    pub(crate) fn detach(
+        &self,
+        session: &Arc<Session>,
+        mut state: OwnedMutexGuard<SessionState>,
+        router: &Router,
+        counters: &Counters,
+    ) {
         session.mailbox.set_connected(false);
         let mut table = self.lock();
         let (evicted, waited_for) =
@@ -183,8 +193,11 @@ impl Sessions {
         let room = waited_for || table.offline < self.config.max_offline_sessions;
         let keep = !state.expiry.is_zero() && room && !evicted;
         state.resumable = keep;
+        if keep && !waited_for {
+            lend(session, &mut state, router, counters);
+        }
         if !keep {
-            reset(session, &mut state, router, &self.config);
+            reset(session, &mut state, router, &self.config, counters);
         }
         if !waited_for {
             table.release(&session.client_id, keep.then(|| Instant::now() + state.expiry));
@@ -218,7 +231,7 @@ impl Sessions {
         }
     }
 
-    fn sweep(&self, router: &Router) {
+    fn sweep(&self, router: &Router, counters: &Counters) {
         let now = Instant::now();
         let mut table = self.lock();
         let expired: Vec<_> = table
@@ -230,7 +243,7 @@ impl Sessions {
         for session in expired {
             // Nobody holds the state of an offline session, and nobody can attach while the table is locked.
             if let Ok(mut state) = session.state.try_lock() {
-                reset(&session, &mut state, router, &self.config);
+                reset(&session, &mut state, router, &self.config, counters);
                 table.release(&session.client_id, None);
             }
         }
@@ -238,19 +251,43 @@ impl Sessions {
 }
 
 /// Forgets everything: what a clean start asks for, and what remains of a session that ended.
-fn reset(session: &Arc<Session>, state: &mut SessionState, router: &Router, config: &Config) {
+fn reset(session: &Arc<Session>, state: &mut SessionState, router: &Router, config: &Config, counters: &Counters) {
     for filter in state.subscriptions.keys() {
         router.unsubscribe(filter, &session.client_id);
     }
-    session.mailbox.clear_deliveries();
     let inbound = std::mem::replace(&mut state.inbound, Inbound::new(1));
-    *state = SessionState {
+    let fresh = SessionState {
         inbound: inbound.into_fresh(config.receive_maximum),
         outbound: Outbound::new(config.max_in_flight),
         subscriptions: HashMap::new(),
         expiry: Duration::ZERO,
         resumable: false,
     };
+    let mut ended = std::mem::replace(state, fresh);
+    // What came by a shared subscription goes to another member; a QoS 2 message that was sent does not
+    // (MQTT-4.8.2-5).
+    let sent = ended.outbound.drain().into_iter().filter(|delivery| delivery.qos == QoS::AtLeastOnce);
+    let orphans = sent.filter(|delivery| delivery.share.is_some()).chain(session.mailbox.take_shared());
+    for orphan in orphans {
+        if !hand_on(router, &orphan, &session.client_id, true, counters) {
+            increment(&counters.messages_dropped);
+        }
+    }
+    session.mailbox.clear_deliveries();
+}
+
+/// A member of shared subscriptions is gone for a while: whoever is there gets what it has not acknowledged (MQTT 5
+/// section 4.8.2 leaves the choice), but for QoS 2 messages it has begun to take (MQTT-4.8.2-4).
+fn lend(session: &Session, state: &mut SessionState, router: &Router, counters: &Counters) {
+    let is_lent = |delivery: &Delivery| hand_on(router, delivery, &session.client_id, false, counters);
+    let sent = state.outbound.in_order().into_iter();
+    let shared = sent.filter(|(_, sent)| sent.qos == QoS::AtLeastOnce && sent.item.share.is_some());
+    let lent: Vec<_> = shared.filter(|(_, sent)| is_lent(&sent.item)).map(|(packet_id, _)| packet_id).collect();
+    for packet_id in lent {
+        state.outbound.finish(packet_id);
+    }
+    let left = session.mailbox.take_shared().into_iter().filter(|delivery| !is_lent(delivery)).collect();
+    session.mailbox.put_back(left);
 }
 
 /// Ends sessions past their expiry, until the broker drains.
@@ -258,7 +295,10 @@ pub(crate) async fn expire_periodically<H: Host>(shared: &Shared<H>) {
     loop {
         tokio::select! {
             () = shared.draining.cancelled() => return,
-            () = tokio::time::sleep(SWEEP) => shared.sessions.sweep(&shared.router),
+            () = tokio::time::sleep(SWEEP) => {
+                shared.sessions.sweep(&shared.router, &shared.counters);
+                shared.retained.sweep();
+            }
         }
     }
 }

@@ -1,20 +1,19 @@
 //! Bytes to packets and back, for both versions, with the policy the codec library leaves to its user.
 //!
-//! The library decodes; what a well-formed packet may *say* is checked here: wildcards in a topic name,
-//! reserved flag bits, a first packet that is not CONNECT, sizes.
+//! The library decodes; what it lets pass is checked here, once a packet is complete: [`frame`] reads the fixed header
+//! and knows sizes and reserved flags, [`rules`] knows what bytes and fields may say.
 
+mod frame;
+mod rules;
 mod v3;
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use rmqtt_codec::error::{DecodeError, EncodeError};
-use rmqtt_codec::version::{ProtocolVersion, VersionCodec};
 use tokio_util::codec::{Decoder, Encoder};
 
 use crate::packet::{DisconnectReasonCode, Packet, PublishAckReason, Version};
-use crate::topic;
 
-/// The longest fixed header: one type byte and a variable byte integer of four (MQTT 5 section 2.1.4).
-const MAX_FIXED_HEADER: usize = 5;
+const FIRST_BYTE_OF_CONNECT: u8 = 0x10;
 
 /// The longest CONNECT a server reads, in bytes: a stranger is not lent more memory than a Last Will needs.
 const MAX_CONNECT_BYTES: u32 = 128 * 1024;
@@ -33,9 +32,21 @@ pub enum ProtocolError {
         /// Limit of this side, in bytes.
         limit: u32,
     },
+    /// The bytes break a rule of format that the library does not know: which.
+    #[error("malformed packet: {0}")]
+    Garbled(&'static str),
+    /// A well-formed packet that says what it must not: which.
+    #[error("protocol error: {0}")]
+    RuleBroken(&'static str),
     /// The first packet was not CONNECT, or names a protocol this side does not speak.
     #[error("not an MQTT 3.1.1 or 5 connection")]
     NotMqtt,
+    /// A 3.1.1 client without an identifier that asks for a session to be kept (3.1.1: MQTT-3.1.3-8).
+    #[error("no client identifier for a session that is to be kept")]
+    NoClientIdentifier,
+    /// MQTT in a version this side does not speak (MQTT-3.1.2-2).
+    #[error("a version of MQTT other than 3.1, 3.1.1 and 5")]
+    UnsupportedVersion,
     /// A topic name with a wildcard, an empty one, or one with a NUL (MQTT-3.3.2-2, MQTT-4.7.3).
     #[error("invalid topic name")]
     InvalidTopicName,
@@ -60,10 +71,14 @@ impl ProtocolError {
     /// The MQTT 5 reason code that tells the peer.
     pub fn disconnect_reason(&self) -> DisconnectReasonCode {
         match self {
-            Self::Malformed(_) | Self::NotMqtt | Self::ReservedBit(_) => DisconnectReasonCode::MalformedPacket,
+            Self::Malformed(_) | Self::Garbled(_) | Self::NotMqtt | Self::ReservedBit(_) => {
+                DisconnectReasonCode::MalformedPacket
+            }
+            Self::UnsupportedVersion | Self::NoClientIdentifier | Self::RuleBroken(_) | Self::Unexpected(_) => {
+                DisconnectReasonCode::ProtocolError
+            }
             Self::TooLarge { .. } => DisconnectReasonCode::PacketTooLarge,
             Self::InvalidTopicName => DisconnectReasonCode::TopicNameInvalid,
-            Self::Unexpected(_) => DisconnectReasonCode::ProtocolError,
             Self::ReceiveMaximumExceeded => DisconnectReasonCode::ReceiveMaximumExceeded,
             Self::InvalidTopicAlias => DisconnectReasonCode::TopicAliasInvalid,
             Self::Encode(_) => DisconnectReasonCode::ImplementationSpecificError,
@@ -77,6 +92,7 @@ impl From<DecodeError> for ProtocolError {
             DecodeError::MaxSizeExceeded { size, max } => Self::TooLarge { size, limit: max },
             DecodeError::InvalidProtocol | DecodeError::UnsupportedProtocolLevel => Self::NotMqtt,
             DecodeError::InvalidTopicName => Self::InvalidTopicName,
+            DecodeError::InvalidClientId => Self::NoClientIdentifier,
             other => Self::Malformed(other),
         }
     }
@@ -92,20 +108,21 @@ enum Inner {
 /// Encoder and decoder of one connection.
 pub struct Codec {
     inner: Inner,
+    /// Largest packet read, fixed header included, in bytes; 0: no limit.
     max_packet_size: u32,
-    /// Whether the next byte starts a packet: the library takes a fixed header off before the body is there.
-    at_header: bool,
+    /// Whether the peer is a client: a few things only a server may say.
+    from_client: bool,
 }
 
 impl Codec {
     /// A server's codec: the version is learned from CONNECT. `max_packet_size` bounds what is read, in bytes.
     pub fn server(max_packet_size: u32) -> Self {
-        Self { inner: Inner::Unknown, max_packet_size, at_header: true }
+        Self { inner: Inner::Unknown, max_packet_size, from_client: true }
     }
 
     /// A client's codec, which chooses the version.
     pub fn client(version: Version, max_packet_size: u32) -> Self {
-        let mut codec = Self::server(max_packet_size);
+        let mut codec = Self { from_client: false, ..Self::server(max_packet_size) };
         codec.set_version(version);
         codec
     }
@@ -119,55 +136,66 @@ impl Codec {
         }
     }
 
-    /// Bounds what is sent to an MQTT 5 peer that announced a Maximum Packet Size (MQTT-3.1.2-24).
+    /// Bounds what is sent to an MQTT 5 peer that announced a Maximum Packet Size (MQTT-3.1.2-24), in bytes, fixed
+    /// header included.
     pub fn set_max_outbound(&mut self, bytes: u32) {
+        /// What the library takes off again: a fixed header at its longest, whatever the packet's real one is.
+        const ALLOWANCE: u32 = 5;
         if let Inner::V5(codec) = &mut self.inner {
-            codec.set_max_outbound_size(bytes);
+            codec.set_max_outbound_size(largest_remaining(bytes).max(1).saturating_add(ALLOWANCE));
         }
     }
 
     fn set_version(&mut self, version: Version) {
+        // Sizes are checked here, before the library sees a packet.
         self.inner = match version {
-            Version::V3 => Inner::V3(rmqtt_codec::v3::Codec::new(self.max_packet_size)),
-            Version::V5 => Inner::V5(rmqtt_codec::v5::Codec::new(self.max_packet_size, 0)),
+            Version::V3 => Inner::V3(rmqtt_codec::v3::Codec::new(0)),
+            Version::V5 => Inner::V5(rmqtt_codec::v5::Codec::new(0, 0)),
         };
     }
 
     /// Takes the next packet out of `bytes`, or `None` when it is not complete yet.
     pub fn decode(&mut self, bytes: &mut BytesMut) -> Result<Option<Packet>, ProtocolError> {
-        if let Inner::Unknown = self.inner {
-            // A stranger gets no buffer beyond the limit, whatever length it announces.
-            if let Some(length) = announced_length(bytes)
-                && length > self.max_packet_size.min(MAX_CONNECT_BYTES)
-            {
-                let limit = self.max_packet_size.min(MAX_CONNECT_BYTES);
-                return Err(ProtocolError::TooLarge { size: length, limit });
-            }
-            match VersionCodec.decode(bytes).map_err(|_| ProtocolError::NotMqtt)? {
-                None => return Ok(None),
-                Some(ProtocolVersion::MQTT3) => self.set_version(Version::V3),
-                Some(ProtocolVersion::MQTT5) => self.set_version(Version::V5),
-            }
-        }
-        if self.at_header
-            && let Some(&first) = bytes.first()
+        if let Inner::Unknown = self.inner
+            && bytes.first().is_some_and(|first| *first != FIRST_BYTE_OF_CONNECT)
         {
-            check_reserved_bits(first)?;
+            return Err(ProtocolError::NotMqtt);
         }
-        let available = bytes.len();
+        let Some(frame) = frame::peek(bytes, self.version())? else { return Ok(None) };
+        let limit = match (&self.inner, self.max_packet_size) {
+            // A stranger gets no buffer beyond the limit, whatever length it announces.
+            (Inner::Unknown, 0) => MAX_CONNECT_BYTES,
+            (Inner::Unknown, limit) => limit.min(MAX_CONNECT_BYTES),
+            (_, 0) => u32::MAX,
+            (_, limit) => limit,
+        };
+        if frame.total() > limit {
+            return Err(ProtocolError::TooLarge { size: frame.total(), limit });
+        }
+        let Some(body) = bytes.get_mut(frame.header..frame.total() as usize) else { return Ok(None) };
+        if let Inner::Unknown = self.inner {
+            match rules::version(body) {
+                Ok(version) => self.set_version(version),
+                Err(error) => {
+                    // An answer has to have some form: that of 3.1.1 (MQTT-3.1.2-2).
+                    self.set_version(Version::V3);
+                    return Err(error);
+                }
+            }
+        }
         let packet = match &mut self.inner {
-            Inner::V3(codec) => codec.decode(bytes)?.map(|(packet, _)| v3::into_neutral(packet)),
-            Inner::V5(codec) => codec.decode(bytes)?.map(|(packet, _)| packet),
+            Inner::V3(codec) => {
+                rules::check_bytes(frame, body, Version::V3)?;
+                codec.decode(bytes)?.map(|(packet, _)| v3::into_neutral(packet))
+            }
+            Inner::V5(codec) => {
+                rules::check_bytes(frame, body, Version::V5)?;
+                codec.decode(bytes)?.map(|(packet, _)| packet)
+            }
             Inner::Unknown => None,
         };
-        self.at_header = packet.is_some() || (self.at_header && bytes.len() == available);
-        if let Some(Packet::Publish(publish)) = &packet {
-            let has_alias = publish.properties.as_ref().is_some_and(|properties| properties.topic_alias.is_some());
-            // MQTT 5 lets a topic alias stand for the name.
-            let by_alias = publish.topic.is_empty() && has_alias;
-            if !by_alias && !topic::is_valid_name(&publish.topic) {
-                return Err(ProtocolError::InvalidTopicName);
-            }
+        if let Some(packet) = &packet {
+            rules::check_content(packet, self.from_client)?;
         }
         Ok(packet)
     }
@@ -205,43 +233,16 @@ pub fn is_refusal(reason: PublishAckReason) -> bool {
     u8::from(reason) >= 0x80
 }
 
-/// Remaining length of the packet at the head of `bytes`, when its fixed header is complete and valid.
-fn announced_length(bytes: &BytesMut) -> Option<u32> {
-    let mut header = bytes.get(1..bytes.len().min(MAX_FIXED_HEADER))?;
-    let (mut length, mut shift) = (0u32, 0);
-    while header.has_remaining() && shift <= 21 {
-        let byte = header.get_u8();
-        length |= u32::from(byte & 0x7F) << shift;
-        if byte & 0x80 == 0 {
-            return Some(length);
-        }
-        shift += 7;
-    }
-    None
-}
-
-/// The flags of a fixed header are fixed for every packet but PUBLISH (MQTT-2.1.3-1).
-fn check_reserved_bits(first: u8) -> Result<(), ProtocolError> {
-    let (name, flags) = match first >> 4 {
-        1 => ("CONNECT", 0),
-        2 => ("CONNACK", 0),
-        3 if first & 0b0110 == 0b0110 => return Err(ProtocolError::ReservedBit("PUBLISH")),
-        3 => return Ok(()),
-        4 => ("PUBACK", 0),
-        5 => ("PUBREC", 0),
-        6 => ("PUBREL", 2),
-        7 => ("PUBCOMP", 0),
-        8 => ("SUBSCRIBE", 2),
-        9 => ("SUBACK", 0),
-        10 => ("UNSUBSCRIBE", 2),
-        11 => ("UNSUBACK", 0),
-        12 => ("PINGREQ", 0),
-        13 => ("PINGRESP", 0),
-        14 => ("DISCONNECT", 0),
-        15 => ("AUTH", 0),
-        _ => return Err(ProtocolError::NotMqtt),
+/// The largest remaining length of a packet that is `total` bytes long, fixed header included.
+fn largest_remaining(total: u32) -> u32 {
+    let length_bytes = |remaining: u32| match remaining {
+        0..=127 => 1,
+        128..=16_383 => 2,
+        16_384..=2_097_151 => 3,
+        _ => 4,
     };
-    if first & 0x0F == flags { Ok(()) } else { Err(ProtocolError::ReservedBit(name)) }
+    let fits = |remaining: &u32| 1 + length_bytes(*remaining) + remaining <= total;
+    (2..=5).map(|header| total.saturating_sub(header)).find(fits).unwrap_or(0)
 }
 
 /// The specification's name of a packet, for messages.

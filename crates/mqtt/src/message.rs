@@ -59,6 +59,12 @@ impl Message {
         Self { topic: will.topic, payload: will.message, qos: will.qos, retain: will.retain, properties }
     }
 
+    /// False for a message that says that its payload is UTF-8 text when it is not (MQTT 5 section 3.3.2.3.2).
+    pub fn is_text_if_it_says_so(&self) -> bool {
+        let says_so = self.properties.as_deref().is_some_and(|properties| properties.is_utf8_payload);
+        !says_so || std::str::from_utf8(&self.payload).is_ok()
+    }
+
     /// Bytes this message occupies: topic, payload and properties.
     pub fn size(&self) -> usize {
         let properties = self.properties.as_deref().map_or(0, |properties| {

@@ -27,6 +27,18 @@ pub fn is_valid_filter(filter: &str) -> bool {
     true
 }
 
+/// The share name and the filter inside a shared subscription (`$share/name/filter`, MQTT 5 section 4.8.2); `None` for
+/// any other filter.
+pub fn split_share(filter: &str) -> Option<(&str, &str)> {
+    let rest = filter.strip_prefix("$share/")?;
+    Some(rest.split_once('/').unwrap_or((rest, "")))
+}
+
+/// Whether `name` may name a share: MQTT-4.8.2-1.
+pub fn is_valid_share_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains(['/', '+', '#', '\0'])
+}
+
 /// Whether a valid `filter` matches a valid `name`. A wildcard in the first level never matches a name that
 /// starts with `$` (MQTT-4.7.2-1).
 pub fn matches(filter: &str, name: &str) -> bool {
@@ -68,6 +80,26 @@ mod tests {
             ("a/b/c", "a/b", false),
         ] {
             assert_eq!(matches(filter, name), expected, "{filter} against {name}");
+        }
+    }
+
+    #[test]
+    fn shared_subscriptions_have_a_name_and_a_filter() {
+        for (filter, expected) in [
+            ("$share/group/a/#", Some(("group", "a/#"))),
+            ("$share/group//a", Some(("group", "/a"))),
+            ("$share/group/", Some(("group", ""))),
+            ("$share/group", Some(("group", ""))),
+            ("$share//a", Some(("", "a"))),
+            ("$share", None),
+            ("$shared/group/a", None),
+            ("a/$share/b/c", None),
+        ] {
+            assert_eq!(split_share(filter), expected, "{filter}");
+        }
+        assert!(is_valid_share_name("group"));
+        for name in ["", "+", "a#", "a/b"] {
+            assert!(!is_valid_share_name(name), "{name}");
         }
     }
 

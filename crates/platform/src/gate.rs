@@ -38,7 +38,9 @@ impl Host for Gate {
     type Identity = DeviceIdentity;
 
     async fn authenticate(&self, connecting: Connecting<'_>) -> Result<DeviceIdentity, Refusal> {
-        let Ok(device) = DeviceId::new(connecting.client_id) else { return Err(Refusal::InvalidClientId) };
+        // A device has a name of its own: one that brings none is not given one.
+        let device = DeviceId::new(connecting.client_id).ok().filter(|_| !connecting.assigned);
+        let Some(device) = device else { return Err(Refusal::InvalidClientId) };
         let claim = match claim(&device, &connecting) {
             Ok(claim) => claim,
             Err((why, refusal)) => {

@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use tesaiot_mqtt::inbound::Ticket;
 use tesaiot_mqtt::link::LinkError;
-use tesaiot_mqtt::packet::{DisconnectReasonCode, Version};
+use tesaiot_mqtt::packet::{Disconnect, DisconnectReasonCode, Packet, Version};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::handshake::goodbye;
-use super::{Connection, Ended, route};
+use super::{Connection, Ended};
 use crate::counters::increment;
+use crate::fan_out::{Origin, fan_out};
 use crate::host::{Event, Host, reason_text};
 use crate::mailbox::Mailbox;
 use crate::outcome::Outcome;
@@ -66,7 +66,7 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
         if let Some(reason) = ended.farewell()
             && self.version == Version::V5
         {
-            let _ = self.link.send(goodbye(reason));
+            let _ = self.link.send(goodbye(reason, self.explains.then_some(&cause)));
         }
         let _ = timeout(FAREWELL_TIMEOUT, self.link.close()).await;
 
@@ -85,7 +85,7 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
             broke_protocol: matches!(ended, Ended::Link(LinkError::Protocol(_))),
             cause: &cause,
         });
-        self.shared.sessions.detach(&self.session, self.state, &self.shared.router);
+        self.shared.sessions.detach(&self.session, self.state, &self.shared.router, &self.shared.counters);
     }
 
     /// Waits for the outcome of every message the host still holds, and routes what was stored.
@@ -114,7 +114,14 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
         if let Ok(outcomes) = timeout(self.shared.config.acknowledge_timeout, stored).await
             && outcomes.iter().any(|(_, outcome)| *outcome == Outcome::Stored)
         {
-            route(&self.shared, &will, Some(&self.session.client_id));
+            let origin = Origin { client_id: Some(&self.session.client_id), received: Instant::now() };
+            fan_out(&self.shared, &will, origin);
         }
     }
+}
+
+/// The word of farewell to an MQTT 5 client.
+fn goodbye(reason_code: DisconnectReasonCode, words: Option<&String>) -> Packet {
+    let reason_string = words.map(|words| words.as_str().into());
+    Packet::Disconnect(Disconnect { reason_code, reason_string, ..Disconnect::default() })
 }

@@ -3,29 +3,32 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 
-use tesaiot_mqtt::codec::{ProtocolError, is_refusal};
+use tesaiot_mqtt::codec::is_refusal;
 use tesaiot_mqtt::inbound::{Arrival, Ticket, fingerprint};
-use tesaiot_mqtt::packet::{DisconnectReasonCode, Packet, Publish, PublishAckReason, Version, publish_ack};
+use tesaiot_mqtt::packet::{
+    DisconnectReasonCode, Packet, PacketId, Publish, PublishAck, PublishAckReason, Version, publish_ack,
+};
 use tesaiot_mqtt::{Message, QoS};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep};
 
-use super::{Connection, Ended, route};
+use super::words::publish_refused;
+use super::{Connection, Ended};
 use crate::counters::increment;
+use crate::fan_out::{Origin, fan_out};
 use crate::host::{Action, Event, Host};
 use crate::outcome::Outcome;
 use crate::receipt::Receipt;
 use crate::session::HeldMessage;
 
 impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
-    pub(super) async fn publish(&mut self, publish: Publish) -> Result<(), Ended> {
+    pub(super) async fn publish(&mut self, mut publish: Publish) -> Result<(), Ended> {
         increment(&self.shared.counters.messages_received);
-        if publish.properties.as_ref().is_some_and(|properties| properties.topic_alias.is_some()) {
-            // CONNACK announced a Topic Alias Maximum of 0 (MQTT-3.3.2-9).
-            return Err(ProtocolError::InvalidTopicAlias.into());
-        }
+        let received = self.last_received;
+        self.received_aliases.resolve(&mut publish)?;
         let (packet_id, dup, qos) = (publish.packet_id, publish.dup, publish.qos);
         let message = Message::from_publish(publish);
+        let misformed = !message.is_text_if_it_says_so();
         let allowed = self.shared.host.authorize(&self.identity, Action::Publish, &message.topic);
         if !allowed {
             increment(&self.shared.counters.denied);
@@ -37,7 +40,11 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
                 return Err(self.denied());
             }
             self.hand_over(message.clone(), None).await?;
-            route(&self.shared, &message, Some(&self.session.client_id));
+            if misformed {
+                increment(&self.shared.counters.messages_refused);
+            } else {
+                fan_out(&self.shared, &message, Origin { client_id: Some(&self.session.client_id), received });
+            }
             return Ok(());
         };
         if !allowed && self.version == Version::V3 {
@@ -46,11 +53,14 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
         // Only a session that may be resumed can see a redelivery.
         let resumable = !self.state.expiry.is_zero();
         let print = resumable.then(|| fingerprint(&message.topic, &message.payload));
-        let held = HeldMessage { message: message.clone(), fingerprint: print };
+        let held = HeldMessage { message: message.clone(), received, fingerprint: print };
         let idle = self.state.inbound.held() == 0;
         match self.state.inbound.arrive(packet_id, qos, dup, print, held)? {
             Arrival::New(ticket) => {
                 self.held_bytes += message.size();
+                if misformed && allowed {
+                    self.misformed.push(ticket);
+                }
                 if idle {
                     self.last_progress = Instant::now();
                 }
@@ -92,7 +102,15 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
     pub(super) fn resolved(&mut self, outcomes: Vec<(Ticket, Outcome)>) -> Result<(), Ended> {
         let mut unavailable = false;
         for (ticket, outcome) in outcomes {
+            let misformed = self.misformed.iter().position(|known| *known == ticket);
+            if let Some(index) = misformed {
+                self.misformed.swap_remove(index);
+            }
             match outcome {
+                // It is safe with the host; what it is not is told to its publisher and to nobody else.
+                Outcome::Stored if misformed.is_some() => {
+                    self.state.inbound.complete(ticket, PublishAckReason::PayloadFormatInvalid);
+                }
                 Outcome::Stored => self.state.inbound.complete(ticket, PublishAckReason::Success),
                 Outcome::Refused(reason) => self.state.inbound.complete(ticket, reason),
                 Outcome::Unavailable => {
@@ -115,7 +133,8 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
                 if is_refusal(reason) {
                     increment(&self.shared.counters.messages_refused);
                 } else {
-                    route(&self.shared, &held.message, Some(&self.session.client_id));
+                    let origin = Origin { client_id: Some(&self.session.client_id), received: held.received };
+                    fan_out(&self.shared, &held.message, origin);
                     increment(&self.shared.counters.messages_acknowledged);
                 }
                 // What the host keeps aside is kept once too. What the identity may not do is looked at each time.
@@ -127,12 +146,17 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
                 }
             }
             match acknowledgement.qos {
-                QoS::ExactlyOnce => self.link.send(Packet::PublishReceived(publish_ack(packet_id, reason)))?,
-                _ if is_refusal(reason) => self.link.send(Packet::PublishAck(publish_ack(packet_id, reason)))?,
+                QoS::ExactlyOnce => self.link.send(Packet::PublishReceived(answer(packet_id, reason)))?,
+                _ if is_refusal(reason) => self.link.send(Packet::PublishAck(answer(packet_id, reason)))?,
                 _ => self.link.send_puback(packet_id),
             }
             self.last_progress = Instant::now();
         }
         Ok(())
     }
+}
+
+/// An acknowledgement with its reason in words; the codec leaves them out for a client that does not want them.
+fn answer(packet_id: PacketId, reason: PublishAckReason) -> PublishAck {
+    PublishAck { reason_string: publish_refused(reason).map(Into::into), ..publish_ack(packet_id, reason) }
 }

@@ -1,6 +1,8 @@
 //! SUBSCRIBE, UNSUBSCRIBE, and messages for the client.
 
+use bytestring::ByteString;
 use tesaiot_mqtt::QoS;
+use tesaiot_mqtt::alias::Naming;
 use tesaiot_mqtt::codec::ProtocolError;
 use tesaiot_mqtt::packet::{
     Packet, PacketId, Publish, PublishAck2Reason, RetainHandling, Subscribe, SubscribeAck, SubscribeAckReason,
@@ -9,10 +11,13 @@ use tesaiot_mqtt::packet::{
 use tesaiot_mqtt::topic;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::words::subscription_refused;
 use super::{Connection, Ended};
 use crate::counters::increment;
+use crate::delivery::Delivery;
 use crate::host::{Action, Event, Host};
-use crate::mailbox::Delivery;
+use crate::retained::Wanted;
+use crate::router::Subscription;
 
 /// Levels a filter may have: the tree of subscriptions is walked recursively.
 const MAX_LEVELS: usize = 64;
@@ -24,16 +29,13 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
         for (index, (filter, options)) in subscribe.topic_filters.into_iter().enumerate() {
             // A packet may hold half a million filters: no more are looked at than could be granted.
             let too_many = index >= self.shared.config.max_subscriptions;
-            let refusal = if too_many {
-                Some(SubscribeAckReason::QuotaExceeded)
-            } else {
-                self.refusal(&filter, subscribe.id.is_some())
-            };
+            let refusal = if too_many { Some(SubscribeAckReason::QuotaExceeded) } else { self.refusal(&filter) };
             let reason = match refusal {
                 Some(refusal) => refusal,
                 None => {
-                    let new = self.state.subscriptions.insert(filter.to_string(), options).is_none();
-                    self.shared.router.subscribe(&filter, &self.session, options);
+                    let subscription = Subscription { options, id: subscribe.id };
+                    let new = self.state.subscriptions.insert(filter.to_string(), subscription).is_none();
+                    self.shared.router.subscribe(&filter, &self.session, subscription);
                     granted.push((filter, options, new));
                     match options.qos {
                         QoS::AtMostOnce => SubscribeAckReason::GrantedQos0,
@@ -44,29 +46,31 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
             };
             status.push(reason);
         }
-        let ack = SubscribeAck { packet_id: subscribe.packet_id, properties: Vec::new(), reason_string: None, status };
+        let reason_string = status.iter().find_map(|reason| subscription_refused(*reason)).map(Into::into);
+        let ack = SubscribeAck { packet_id: subscribe.packet_id, properties: Vec::new(), reason_string, status };
         self.link.send(Packet::SubscribeAck(ack))?;
         for (filter, options, new) in granted {
-            match options.retain_handling {
-                RetainHandling::AtSubscribe => self.retained.push(filter, options.qos),
-                RetainHandling::AtSubscribeNew if new => self.retained.push(filter, options.qos),
-                _ => {}
+            let wants_retained = match options.retain_handling {
+                RetainHandling::AtSubscribe => true,
+                RetainHandling::AtSubscribeNew => new,
+                RetainHandling::NoAtSubscribe => false,
+            };
+            // What is retained is not for a share (MQTT 5 section 4.8.2).
+            if wants_retained && topic::split_share(&filter).is_none() {
+                self.retained.push(Wanted { filter, qos: options.qos, id: subscribe.id });
             }
         }
         Ok(())
     }
 
-    fn refusal(&self, filter: &str, with_identifier: bool) -> Option<SubscribeAckReason> {
-        if filter.starts_with("$share/") {
-            return Some(SubscribeAckReason::SharedSubscriptionNotSupported);
-        }
-        if with_identifier {
-            return Some(SubscribeAckReason::SubscriptionIdentifiersNotSupported);
-        }
-        if !topic::is_valid_filter(filter) || filter.split('/').count() > MAX_LEVELS {
+    fn refusal(&self, filter: &str) -> Option<SubscribeAckReason> {
+        // A share of messages is a right to the messages: who may read a filter may share it.
+        let (share, inner) = topic::split_share(filter).map_or((None, filter), |(share, inner)| (Some(share), inner));
+        let valid = topic::is_valid_filter(inner) && share.is_none_or(topic::is_valid_share_name);
+        if !valid || inner.split('/').count() > MAX_LEVELS {
             return Some(SubscribeAckReason::TopicFilterInvalid);
         }
-        if !self.shared.host.authorize(&self.identity, Action::Subscribe, filter) {
+        if !self.shared.host.authorize(&self.identity, Action::Subscribe, inner) {
             increment(&self.shared.counters.denied);
             let (identity, action) = (&self.identity, Action::Subscribe);
             self.shared.host.observe(Event::Denied { identity, action, topic: filter });
@@ -97,16 +101,17 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
 
     /// Sends a message to the client. The mailbox gave it because there is room.
     pub(super) fn deliver(&mut self, delivery: Delivery) -> Result<(), Ended> {
-        let (qos, retain) = (delivery.qos, delivery.retain);
-        let message = delivery.message.clone();
-        let packet_id = match qos {
-            QoS::AtMostOnce => None,
-            _ => match self.state.outbound.start(delivery, qos) {
-                Ok(packet_id) => Some(packet_id),
-                Err(_) => return Ok(()),
-            },
-        };
-        self.send_publish(message.to_publish(qos, packet_id, false, retain))
+        if delivery.is_expired() {
+            increment(&self.shared.counters.messages_expired);
+            return Ok(());
+        }
+        let mut publish = delivery.to_publish(self.version, None, false);
+        if delivery.qos != QoS::AtMostOnce {
+            let qos = delivery.qos;
+            let Ok(packet_id) = self.state.outbound.start(delivery, qos) else { return Ok(()) };
+            publish.packet_id = Some(packet_id);
+        }
+        self.send_publish(publish)
     }
 
     /// Sends what an earlier connection left unacknowledged (MQTT-4.4.0-1), marked (MQTT-3.3.1-1).
@@ -116,8 +121,7 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
             let release = publish_ack2(packet_id, PublishAck2Reason::Success);
             return Ok(self.link.send(Packet::PublishRelease(release))?);
         }
-        let Delivery { message, qos, retain } = &in_flight.item;
-        let publish = message.to_publish(*qos, Some(packet_id), true, *retain);
+        let publish = in_flight.item.to_publish(self.version, Some(packet_id), true);
         self.send_publish(publish)
     }
 
@@ -129,10 +133,22 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
         Ok(())
     }
 
-    fn send_publish(&mut self, publish: Publish) -> Result<(), Ended> {
-        let packet_id = publish.packet_id;
+    fn send_publish(&mut self, mut publish: Publish) -> Result<(), Ended> {
+        let (packet_id, name) = (publish.packet_id, publish.topic.clone());
+        let naming = self.sent_aliases.naming(&name);
+        if let Naming::Introduce(alias) | Naming::Alias(alias) = naming {
+            publish.properties.get_or_insert_default().topic_alias = Some(alias);
+        }
+        if let Naming::Alias(_) = naming {
+            publish.topic = ByteString::new();
+        }
         match self.link.send(Packet::Publish(Box::new(publish))) {
-            Ok(()) => increment(&self.shared.counters.messages_sent),
+            Ok(()) => {
+                increment(&self.shared.counters.messages_sent);
+                if let Naming::Introduce(alias) = naming {
+                    self.sent_aliases.introduced(&name, alias);
+                }
+            }
             // MQTT-3.1.2-25: a message too large for this client counts as delivered.
             Err(ProtocolError::TooLarge { .. }) => {
                 increment(&self.shared.counters.messages_dropped);

@@ -176,6 +176,10 @@ impl Host for TestHost {
         let client_id = connecting.client_id;
         let answer = if self.lock().revoked.iter().any(|revoked| revoked == client_id) {
             Err(Refusal::BadCredentials)
+        } else if connecting.assigned && connecting.username != Some("app") {
+            Err(Refusal::InvalidClientId)
+        } else if connecting.assigned {
+            Ok(Identity(format!("app {client_id}")))
         } else if connecting.username == Some("banned") {
             Err(Refusal::NotAuthorized)
         } else if connecting.username == Some(client_id) && connecting.password == Some(b"secret") {
@@ -191,6 +195,10 @@ impl Host for TestHost {
     fn authorize(&self, identity: &Identity, action: Action, topic: &str) -> bool {
         let own = topic.strip_prefix(identity.0.as_str()).is_some_and(|rest| rest.starts_with('/'));
         own || (action == Action::Subscribe && identity.0.starts_with("app"))
+    }
+
+    fn response_information(&self, identity: &Identity) -> Option<String> {
+        Some(format!("{}/responses", identity.0))
     }
 
     async fn accept(&self, _: &Arc<Identity>, message: Message, receipt: Option<Receipt>) {

@@ -161,6 +161,17 @@ impl Peer {
         assert_eq!(self.acknowledged().await, (QoS::AtLeastOnce, packet_id, PublishAckReason::Success));
     }
 
+    /// The next packet is a PUBACK that refuses.
+    pub async fn expect_refusal(&mut self, reason: PublishAckReason) -> Option<String> {
+        match self.receive().await {
+            Packet::PublishAck(ack) => {
+                assert_eq!(ack.reason_code, reason);
+                ack.reason_string.map(|words| words.to_string())
+            }
+            other => panic!("{other:?} instead of PUBACK"),
+        }
+    }
+
     pub async fn expect_pubrec(&mut self, packet_id: u16) {
         assert_eq!(self.acknowledged().await, (QoS::ExactlyOnce, packet_id, PublishAckReason::Success));
     }

@@ -1,9 +1,7 @@
 //! Who may what: credentials at CONNECT, topics afterwards.
 
 use tesaiot_broker::Action;
-use tesaiot_mqtt::packet::{
-    Connect, ConnectAckReason, DisconnectReasonCode, Packet, PublishAckReason, SubscribeAckReason,
-};
+use tesaiot_mqtt::packet::{Connect, ConnectAckReason, DisconnectReasonCode, PublishAckReason, SubscribeAckReason};
 use tesaiot_mqtt::{QoS, Version};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -119,11 +117,18 @@ async fn malformed_filters_are_refused_one_by_one() {
     for (filter, expected) in [
         ("a/#/b", SubscribeAckReason::TopicFilterInvalid),
         (&*deep, SubscribeAckReason::TopicFilterInvalid),
-        ("$share/group/a", SubscribeAckReason::SharedSubscriptionNotSupported),
+        ("$share/group/a/#/b", SubscribeAckReason::TopicFilterInvalid),
+        ("$share/group", SubscribeAckReason::TopicFilterInvalid),
+        ("$share//a", SubscribeAckReason::TopicFilterInvalid),
+        ("$share/gr+up/a", SubscribeAckReason::TopicFilterInvalid),
+        ("$share/group/a", SubscribeAckReason::GrantedQos1),
         ("a/#", SubscribeAckReason::GrantedQos1),
     ] {
         assert_eq!(reader.subscribe(filter, QoS::AtLeastOnce).await, expected, "{filter}");
     }
-    reader.send(Packet::PingRequest).await;
-    assert!(matches!(reader.receive().await, Packet::PingResponse));
+    reader.ping().await;
+    // A share of the messages of another is still the messages of another.
+    let mut device = bench.connect(Version::V5, "d").await;
+    assert_eq!(device.subscribe("$share/group/e/#", QoS::AtMostOnce).await, SubscribeAckReason::NotAuthorized);
+    assert_eq!(device.subscribe("$share/group/d/#", QoS::AtMostOnce).await, SubscribeAckReason::GrantedQos0);
 }

@@ -109,9 +109,13 @@ async fn rules_broken_in_a_publish_end_the_connection() {
         let wildcard = Packet::Publish(Box::new(publish("d/#", 1)));
         goodbye(version, DisconnectReasonCode::TopicNameInvalid, &[wildcard]).await;
     }
-    let properties = PublishProperties { topic_alias: Some(id(1)), ..PublishProperties::default() };
-    let alias = Packet::Publish(Box::new(Publish { properties: Some(properties), ..publish("d/t", 1) }));
-    goodbye(Version::V5, DisconnectReasonCode::TopicAliasInvalid, &[alias]).await;
+    let alias = |number, topic| {
+        let properties = PublishProperties { topic_alias: Some(id(number)), ..PublishProperties::default() };
+        Packet::Publish(Box::new(Publish { properties: Some(properties), ..publish(topic, 1) }))
+    };
+    // CONNACK announces ten (MQTT-3.3.2-9).
+    goodbye(Version::V5, DisconnectReasonCode::TopicAliasInvalid, &[alias(11, "d/t")]).await;
+    goodbye(Version::V5, DisconnectReasonCode::ProtocolError, &[alias(10, "")]).await;
 }
 
 #[tokio::test(start_paused = true)]
