@@ -1,7 +1,10 @@
 //! `tesaiot telemetry`: what devices sent, from the store and as it arrives.
 
+mod dead_letters;
+mod events;
 mod feed;
 pub(crate) mod format;
+mod gaps;
 mod get;
 mod shape;
 mod time;
@@ -25,6 +28,12 @@ enum Verb {
     Get(get::Get),
     /// Print readings as they are stored, until Ctrl-C
     Watch(watch::Watch),
+    /// Print the events of a device, newest first
+    Events(events::EventsArgs),
+    /// Print which numbered messages of a device are missing
+    Gaps(gaps::Gaps),
+    /// See what could not be understood, and read it again after a fix
+    DeadLetters(dead_letters::DeadLetters),
 }
 
 impl TelemetryArgs {
@@ -33,6 +42,9 @@ impl TelemetryArgs {
         match self.verb {
             Verb::Get(get) => get.run(),
             Verb::Watch(watch) => watch.run(),
+            Verb::Events(events) => events.run(),
+            Verb::Gaps(gaps) => gaps.run(),
+            Verb::DeadLetters(letters) => letters.run(),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod demo;
 mod failures;
 mod help;
+mod letters;
 mod operator;
 mod up;
 mod watch;

@@ -2,7 +2,7 @@
 
 use super::tesaiot_run;
 
-const COMMANDS: [&str; 23] = [
+const COMMANDS: [&str; 29] = [
     "",
     "up",
     "demo",
@@ -19,6 +19,12 @@ const COMMANDS: [&str; 23] = [
     "telemetry",
     "telemetry get",
     "telemetry watch",
+    "telemetry events",
+    "telemetry gaps",
+    "telemetry dead-letters",
+    "telemetry dead-letters list",
+    "telemetry dead-letters show",
+    "telemetry dead-letters replay",
     "backup",
     "backup restore",
     "store",
