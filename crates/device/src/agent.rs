@@ -2,8 +2,8 @@
 //!
 //! - A sample is numbered (`boot`, `seq`) when it is taken and sent as the same bytes until it is acknowledged, so the
 //!   platform stores it once however often the connection breaks.
-//! - Samples wait in memory, bounded; when there is no room the oldest is given up and counted. A restart of the
-//!   program loses what waits: the outbox on disk is not built yet.
+//! - Samples wait in the [`outbox`](crate::outbox), on disk and bounded, until they are acknowledged: over restarts and
+//!   power cuts. What had to be given up is counted, and told to the platform as telemetry of the kind `agent`.
 //! - The retained `status` says online after connecting, offline at a stop in good order; the Last Will says offline
 //!   otherwise.
 //! - Commands are answered, and acknowledged once the answer is; configuration is acknowledged and not applied yet.
@@ -11,17 +11,19 @@
 mod command;
 mod connection;
 mod event;
-mod outbox;
+mod keep;
+mod status;
 
 use std::fmt::Write as _;
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use ring::rand::{SecureRandom, SystemRandom};
+use tesaiot_contract::DeviceTopic;
 use tesaiot_contract::command::{Presence, Status};
-use tesaiot_contract::{DeviceTopic, MessageId, Sample, TelemetryType};
 use tesaiot_mqtt::backoff::Backoff;
 use tesaiot_mqtt::client::Options;
 use tesaiot_mqtt::packet::Version;
@@ -31,15 +33,19 @@ use tokio::time::{Instant, sleep};
 
 use crate::connect::Connector;
 use crate::credentials::Credentials;
+use crate::outbox::{self, Durability, Outbox, OutboxError};
 use crate::random::Random;
-use crate::sampler::{Observation, Outcome, Sampler};
+use crate::sampler::Sampler;
 use crate::session::{self, Session};
 use connection::Ended;
 pub use event::{Event, Report};
-use outbox::{Entry, Outbox};
+use keep::Kept;
+pub use status::{AgentStatus, Link, StatusError, ask};
 
-/// Messages that may be unacknowledged in either direction.
-const WINDOW: u16 = 64;
+/// Commands that the broker may have unacknowledged towards us.
+const COMMAND_WINDOW: u16 = 64;
+/// Samples that may be unacknowledged: a platform that commits before it acknowledges is kept busy by as many.
+const WINDOW: usize = crate::in_flight::WINDOW as usize;
 
 /// How an agent works.
 #[derive(Clone, Debug)]
@@ -48,8 +54,10 @@ pub struct AgentSettings {
     pub connector: Connector,
     /// Who it is
     pub credentials: Credentials,
-    /// Samples kept while they cannot be delivered; the oldest is dropped for the next one
-    pub queue: usize,
+    /// Where the outbox and the status socket are; none for an agent that keeps its samples in memory
+    pub data_directory: Option<PathBuf>,
+    /// How samples are kept until they are delivered
+    pub outbox: outbox::Options,
     /// MQTT version; with version 5 the broker can refuse a message without closing the connection
     pub version: Version,
     /// Longest first wait before connecting again; it doubles up to `retry_limit`, with jitter
@@ -59,12 +67,17 @@ pub struct AgentSettings {
 }
 
 impl AgentSettings {
-    /// MQTT 5, 10,000 samples in memory, first retry within a second, at the latest after a minute.
+    /// MQTT 5, 4 MiB of samples in memory, first retry within a second, at the latest after a minute.
     pub fn new(connector: Connector, credentials: Credentials) -> Self {
         Self {
             connector,
             credentials,
-            queue: 10_000,
+            data_directory: None,
+            outbox: outbox::Options {
+                durability: Durability::Memory,
+                max_bytes: 4 << 20,
+                ..outbox::Options::default()
+            },
             version: Version::V5,
             retry_first: Duration::from_secs(1),
             retry_limit: Duration::from_secs(60),
@@ -81,6 +94,17 @@ pub enum AgentError {
     /// The system gives no random numbers, so this run cannot be told from the last.
     #[error("the system's random number generator failed")]
     NoRandomNumbers,
+    /// The outbox cannot be used.
+    #[error(transparent)]
+    Outbox(#[from] OutboxError),
+    /// The status socket cannot be made.
+    #[error("no status socket in {}", path.display())]
+    StatusSocket {
+        /// The data directory
+        path: PathBuf,
+        /// Why
+        source: std::io::Error,
+    },
 }
 
 /// A device at work.
@@ -88,10 +112,10 @@ pub struct Agent {
     settings: AgentSettings,
     sampler: Sampler,
     clock: fn() -> Timestamp,
-    /// Names this run of the program: sequence numbers start again with each.
-    boot: Box<str>,
-    next_seq: u64,
-    outbox: Outbox,
+    kept: Kept,
+    status: status::Socket,
+    link: Option<Link>,
+    last_error: Option<(Timestamp, String)>,
     backoff: Backoff,
     random: Random,
     events: Option<mpsc::Sender<Event>>,
@@ -108,16 +132,28 @@ impl Agent {
         if sampler.is_empty() {
             return Err(AgentError::NoSensor);
         }
+        let boot = boot()?;
+        let now = Instant::now();
+        let (outbox, status) = match &settings.data_directory {
+            Some(directory) => {
+                let outbox = Outbox::open(&directory.join("outbox"), settings.outbox, &boot, now.into_std())?;
+                let socket = status::Socket::bind(directory);
+                let fail = |source| AgentError::StatusSocket { path: directory.clone(), source };
+                (outbox, socket.map_err(fail)?)
+            }
+            None => (Outbox::in_memory(settings.outbox, &boot, now.into_std())?, status::Socket::default()),
+        };
         Ok(Self {
             clock: Timestamp::now,
-            boot: boot()?,
-            next_seq: 1,
-            outbox: Outbox::new(settings.queue),
+            kept: Kept::new(outbox, settings.credentials.device_id().clone()),
+            status,
+            link: None,
+            last_error: None,
             backoff: Backoff::new(settings.retry_first, settings.retry_limit),
             random: Random::from_system(),
             events: None,
             report: Report::default(),
-            started: Instant::now(),
+            started: now,
             sampler,
             settings,
         })
@@ -141,17 +177,20 @@ impl Agent {
     /// seconds.
     pub async fn run(mut self, stop: impl Future<Output = ()>) -> Report {
         let mut stop = pin!(stop);
+        self.tell_previous_run();
         while let Some(session) = self.connect(stop.as_mut()).await {
             let Ended::Lost(lost) = self.serve(session, stop.as_mut()).await else { break };
             let retry_in = self.next_delay();
+            self.link = None;
+            self.last_error = Some(((self.clock)(), session::describe_lost(&lost)));
             self.emit(Event::Disconnected { lost, retry_in });
             if self.pause(retry_in, stop.as_mut()).await.is_none() {
                 break;
             }
         }
-        self.report.waiting = self.outbox.len() as u64;
-        self.sampler.stop().await;
-        self.report
+        let Self { sampler, kept, report, .. } = self;
+        sampler.stop().await;
+        kept.finish(report)
     }
 
     /// Connects, however often it takes. `None`: stopped.
@@ -164,13 +203,14 @@ impl Agent {
                     biased;
                     () = &mut stop => return None,
                     opened = &mut opening => break opened,
-                    observation = self.sampler.next(self.clock) => self.observe(observation),
+                    work = self.work() => self.carry_out(work),
                 }
             };
             match opened {
                 Ok(session) => return Some(session),
                 Err(error) => {
                     let retry_in = self.next_delay();
+                    self.last_error = Some(((self.clock)(), error.to_string()));
                     self.emit(Event::ConnectFailed { error: Box::new(error), retry_in });
                     self.pause(retry_in, stop.as_mut()).await?;
                 }
@@ -186,59 +226,22 @@ impl Agent {
                 biased;
                 () = &mut stop => return None,
                 () = &mut over => return Some(()),
-                observation = self.sampler.next(self.clock) => self.observe(observation),
+                work = self.work() => self.carry_out(work),
             }
         }
     }
 
     fn options(&self) -> Options {
         let mut options = self.settings.credentials.mqtt_options(self.settings.version);
-        options.receive_maximum = WINDOW;
+        options.receive_maximum = COMMAND_WINDOW;
         options.keep_alive = Duration::from_secs(30);
-        options.will = Some(self.status(Presence::Offline));
+        options.will = Some(self.presence(Presence::Offline));
         options
     }
 
-    fn status(&self, presence: Presence) -> Message {
+    fn presence(&self, presence: Presence) -> Message {
         let topic = DeviceTopic::status(self.settings.credentials.device_id()).to_string();
         Message::new(topic, Status::new(presence, (self.clock)()).to_json(), QoS::AtLeastOnce).retained()
-    }
-
-    /// Takes what a sensor gave.
-    fn observe(&mut self, observation: Observation) {
-        let Observation { sensor, kind, outcome } = observation;
-        match outcome {
-            Outcome::Read { sample, faults, recovered } => {
-                if recovered {
-                    self.emit(Event::SensorRecovered { sensor: sensor.clone() });
-                }
-                for (metric, fault) in faults {
-                    self.emit(Event::Faulty { sensor: sensor.clone(), metric, fault });
-                }
-                self.keep(&kind, sample);
-            }
-            Outcome::Failed { error, retry_in } => {
-                self.report.sensor_failures += 1;
-                self.emit(Event::SensorFailed { sensor, error, retry_in });
-            }
-        }
-    }
-
-    /// Numbers a sample and puts it into the outbox.
-    fn keep(&mut self, kind: &TelemetryType, mut sample: Sample) {
-        let seq = self.next_seq;
-        self.next_seq += 1;
-        sample.id = Some(MessageId { boot: self.boot.clone(), seq });
-        let device = self.settings.credentials.device_id();
-        let topic = DeviceTopic::telemetry(device, Some(kind.clone())).to_string();
-        let payload = sample.to_json(Some(device)).into();
-        let dropped = self.outbox.push(Entry { seq, topic: topic.into(), payload });
-        self.report.sampled += 1;
-        self.emit(Event::Sampled { seq, waiting: self.outbox.len() });
-        if let Some(seq) = dropped {
-            self.report.dropped += 1;
-            self.emit(Event::Dropped { seq });
-        }
     }
 
     fn next_delay(&mut self) -> Duration {

@@ -142,6 +142,14 @@ impl Credentials {
         }
     }
 
+    /// When the certificate expires; none for a login by key.
+    pub fn not_after(&self) -> Option<Timestamp> {
+        match &self.proof {
+            Proof::Certificate(identity) => Some(identity.summary().not_after),
+            Proof::Login { .. } => None,
+        }
+    }
+
     /// The TLS side: whom to believe, what to show.
     ///
     /// # Errors

@@ -233,6 +233,21 @@ impl Outbox {
         self.segments.iter().map(|segment| segment.left).sum::<u64>() + self.memory.len() as u64
     }
 
+    /// Messages lost since the outbox was made, for whatever reason.
+    pub fn lost_in_all(&self) -> u64 {
+        self.ledger.totals.iter().sum()
+    }
+
+    /// What the disk last refused to do.
+    pub fn trouble(&self) -> Option<&Trouble> {
+        self.trouble.as_ref()
+    }
+
+    /// Whether messages go to a disk.
+    pub fn is_on_disk(&self) -> bool {
+        self.disk.is_some()
+    }
+
     /// What was lost and is not reported yet; see [`Outbox::append_report`].
     pub fn losses(&self) -> &[Loss] {
         &self.ledger.losses

@@ -12,8 +12,9 @@ use tesaiot_mqtt::{Message, QoS};
 use tokio::time::{Instant, timeout};
 
 use super::command::{Arrived, Verdict, answer, arrived};
-use super::{Agent, Event, WINDOW};
+use super::{Agent, Event, Link, WINDOW};
 use crate::in_flight::InFlight;
+use crate::outbox::Entry;
 use crate::session::Session;
 
 /// How long a stop waits for what is in flight.
@@ -29,10 +30,8 @@ pub(super) enum Ended {
 
 /// What was handed to the connection.
 enum Sent {
-    Sample {
-        seq: u64,
-        at: Instant,
-    },
+    /// A sample, without its payload
+    Sample { entry: Entry, at: Instant },
     /// An answer; with it goes the acknowledgement of its command.
     Answer(Option<HeldAcknowledgement>),
 }
@@ -42,10 +41,12 @@ impl Agent {
         let Session { connected: Connected { client, mut messages, .. }, tls_version, .. } = session;
         let (host, port) = (self.settings.connector.host().to_owned(), self.settings.connector.port());
         self.report.connections += 1;
+        self.link =
+            Some(Link { host: host.clone(), port, tls_version, since: Instant::now(), last_acknowledged: None });
         self.emit(Event::Connected { host, port, tls_version });
-        self.outbox.rewind();
+        self.kept.outbox.rewind();
         let mut in_flight = InFlight::new();
-        let mut greeting = pin!(greet(client.clone(), self.filters(), self.status(Presence::Online)));
+        let mut greeting = pin!(greet(client.clone(), self.filters(), self.presence(Presence::Online)));
         let mut greeted = false;
         loop {
             if self.hand_over(&client, &mut in_flight).await.is_err() {
@@ -73,7 +74,7 @@ impl Agent {
                         self.emit(Event::SubscriptionRefused { filter });
                     }
                 }
-                observation = self.sampler.next(self.clock) => self.observe(observation),
+                work = self.work() => self.carry_out(work),
             }
         }
     }
@@ -85,11 +86,11 @@ impl Agent {
 
     /// Gives the connection as many samples as the window takes.
     async fn hand_over(&mut self, client: &Client, in_flight: &mut InFlight<Sent>) -> Result<(), Closed> {
-        while in_flight.len() < usize::from(WINDOW) {
-            let Some(entry) = self.outbox.next() else { break };
-            let message = Message::new(&*entry.topic, entry.payload, QoS::AtLeastOnce);
-            let pending = client.publish(message).await?;
-            in_flight.push(Sent::Sample { seq: entry.seq, at: Instant::now() }, pending);
+        while in_flight.len() < WINDOW {
+            let Some(mut entry) = self.kept.outbox.next(Instant::now().into_std()) else { break };
+            let payload = std::mem::take(&mut entry.payload);
+            let pending = client.publish(Message::new(&*entry.topic, payload, QoS::AtLeastOnce)).await?;
+            in_flight.push(Sent::Sample { entry, at: Instant::now() }, pending);
         }
         Ok(())
     }
@@ -104,33 +105,32 @@ impl Agent {
                 let _ = acknowledgement.accept().await;
             }
             (Sent::Answer(None), _) => {}
-            (Sent::Sample { seq, .. }, Published::Refused(reason)) => {
-                self.report.refused += 1;
-                self.done_with(seq);
-                self.emit(Event::Refused { seq, reason });
-            }
+            (Sent::Sample { entry, .. }, Published::Refused(reason)) => self.refused(&entry, reason),
             // Sent again it would be as large: it counts as refused.
-            (Sent::Sample { seq, .. }, Published::TooLarge { .. }) => {
-                self.report.refused += 1;
-                self.done_with(seq);
-                self.emit(Event::Refused { seq, reason: PublishAckReason::QuotaExceeded });
+            (Sent::Sample { entry, .. }, Published::TooLarge { .. }) => {
+                self.refused(&entry, PublishAckReason::QuotaExceeded);
             }
-            (Sent::Sample { seq, at }, Published::Acknowledged | Published::Lost(_)) => {
+            (Sent::Sample { entry, at }, Published::Acknowledged | Published::Lost(_)) => {
                 self.report.acknowledged += 1;
                 // Only now is the platform known to work: a login alone does not end the back-off.
                 self.backoff.reset();
-                self.done_with(seq);
-                self.emit(Event::Acknowledged { seq, after: at.elapsed() });
+                if let Some(link) = &mut self.link {
+                    link.last_acknowledged = Some(Instant::now());
+                }
+                self.kept.outbox.confirm(entry.ticket);
+                self.maintain();
+                self.report_losses();
+                self.emit(Event::Acknowledged { seq: entry.seq, after: at.elapsed() });
             }
         }
         None
     }
 
-    fn done_with(&mut self, seq: u64) {
-        if !self.outbox.remove(seq) {
-            // It was given up while it was in flight, and arrived after all.
-            self.report.dropped -= 1;
-        }
+    fn refused(&mut self, entry: &Entry, reason: PublishAckReason) {
+        self.report.refused += 1;
+        self.kept.outbox.refuse(entry);
+        self.maintain();
+        self.emit(Event::Refused { seq: entry.seq, reason });
     }
 
     async fn receive(&mut self, incoming: Incoming, client: &Client, in_flight: &mut InFlight<Sent>) {
@@ -155,7 +155,7 @@ impl Agent {
     }
 
     async fn leave(&mut self, client: &Client, mut in_flight: InFlight<Sent>) {
-        let offline = self.status(Presence::Offline);
+        let offline = self.presence(Presence::Offline);
         let farewell = async {
             // The last message: once it is acknowledged, all before it are answered too.
             let _ = client.publish(offline).await;

@@ -7,6 +7,7 @@ use tesaiot_mqtt::client::Lost;
 use tesaiot_mqtt::packet::PublishAckReason;
 use tesaiot_tls::TlsVersion;
 
+use crate::outbox::Trouble;
 use crate::sensor::{Fault, SensorError};
 use crate::session::SessionError;
 
@@ -64,7 +65,7 @@ pub enum Event {
         /// Its sequence number
         seq: u64,
         /// Samples that are not acknowledged yet, this one included
-        waiting: usize,
+        waiting: u64,
     },
     /// The broker took responsibility for a sample.
     Acknowledged {
@@ -80,10 +81,19 @@ pub enum Event {
         /// Why
         reason: PublishAckReason,
     },
-    /// The queue was full: the oldest sample was given up.
-    Dropped {
-        /// Its sequence number
-        seq: u64,
+    /// Samples were given up for want of room, or were damaged on disk, or refused. Told at once, then now and then.
+    Lost {
+        /// How many since this was last told
+        count: u64,
+        /// How many since the outbox was made
+        in_all: u64,
+    },
+    /// The disk does not do what it is asked to, or does again.
+    DiskTrouble(Trouble),
+    /// The run before this one was killed, or lost its power.
+    PreviousRunCutShort {
+        /// Samples that it left in the outbox
+        waiting: u64,
     },
     /// The broker did not grant a subscription: commands or configuration will not arrive.
     SubscriptionRefused {
@@ -107,7 +117,7 @@ pub enum Event {
 /// What an agent did, from start to stop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Samples taken
+    /// Samples taken, those that tell of the agent itself included
     pub sampled: u64,
     /// Times a sensor could not be read
     pub sensor_failures: u64,
@@ -115,10 +125,12 @@ pub struct Report {
     pub acknowledged: u64,
     /// Samples the broker refused
     pub refused: u64,
-    /// Samples given up because the queue was full
+    /// Samples lost otherwise: given up for want of room, or damaged on disk
     pub dropped: u64,
-    /// Samples still waiting when the agent stopped; without a disk they are gone
+    /// Samples still waiting when the agent stopped
     pub waiting: u64,
+    /// They are all on disk: the next run delivers them
+    pub waiting_is_safe: bool,
     /// Connections the broker accepted
     pub connections: u64,
     /// Commands answered

@@ -1,15 +1,21 @@
 //! `tesaiot agent`: the long-running device program (the wire contract, section 9).
 
+pub(crate) mod failure;
+mod narrator;
+mod place;
+mod status;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
 use tesaiot_contract::TelemetryType;
-use tesaiot_device::agent::{Event, Report};
+use tesaiot_device::agent::Report;
+use tesaiot_device::outbox::{self, Durability, WhenFull};
 use tesaiot_device::random::Random;
 use tesaiot_device::sensor::{EnvironmentSimulator, IndustrialSimulator, MedicalSimulator};
-use tesaiot_device::session::describe_lost;
 use tesaiot_device::{Agent, AgentSettings, Choice, Method, Plan, Sampler, Sensor, Settings};
 use tesaiot_tls::Versions;
 use tokio::runtime;
@@ -17,16 +23,31 @@ use tokio::sync::mpsc;
 
 use super::publish::arguments::{PlaceArgs, seconds};
 use super::publish::environment;
-use super::publish::failure::NOT_ACKNOWLEDGED;
 use super::signal::StopSignals;
 use crate::exit;
 use crate::output;
-use crate::output::failure::Advice;
+use failure::AgentFailure;
+use narrator::Narrator;
+use place::Size;
 
 /// Run as a device: read a sensor, deliver every sample, answer commands.
 #[derive(Args)]
-#[command(after_help = HELP)]
+#[command(after_help = HELP, args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub(crate) struct AgentArgs {
+    #[command(subcommand)]
+    command: Option<AgentCommand>,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+#[derive(Subcommand)]
+enum AgentCommand {
+    /// Ask the agent that runs on this machine how it is
+    Status(status::StatusArgs),
+}
+
+#[derive(Args)]
+struct RunArgs {
     #[command(flatten)]
     place: PlaceArgs,
     /// What to read; may be given several times. There is no default: a simulator must be asked for
@@ -41,6 +62,29 @@ pub(crate) struct AgentArgs {
     /// How to log in; auto takes the API key when the bundle has one, else the certificate
     #[arg(long, value_enum, default_value = "auto")]
     auth: Authentication,
+    #[command(flatten)]
+    outbox: OutboxArgs,
+}
+
+/// How samples are kept until they are delivered.
+#[derive(Args)]
+#[command(next_help_heading = "Outbox")]
+struct OutboxArgs {
+    /// Where samples wait until they are delivered, and where `agent status` asks
+    /// [default: tesaiot/agent/ID in $STATE_DIRECTORY, the user's state directory or /var/lib]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// When a sample is safe from a power cut: every (before it is sent), a time such as 1s (one write for all samples
+    /// of it), or memory (never: nothing is written, a restart loses what waits)
+    #[arg(long, value_name = "WHEN", default_value = "1s")]
+    durability: Durability,
+    /// The most that waiting samples may take; 64M are about 280,000 [default: 64M, or 4M in memory]
+    #[arg(long, value_name = "SIZE")]
+    outbox_size: Option<Size>,
+    /// What goes when that is full: drop-oldest, drop-newest, or thin (of the oldest every other one; thin:10 keeps
+    /// every tenth). What goes is counted and reported to the platform
+    #[arg(long, value_name = "POLICY", default_value = "drop-oldest")]
+    when_full: WhenFull,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -75,59 +119,33 @@ Examples:
   tesaiot agent --certs-dir ./pi-1 --sensor environment
   tesaiot agent --certs-dir ./pi-1 --sensor medical --interval 1 --auth mtls
 
-Samples that cannot be delivered wait in memory, 10,000 of them; a restart loses
-them. The agent connects again by itself, for ever. Ctrl-C or SIGTERM ends it:
-it says offline, waits up to 5 s for what is in flight, and disconnects.
+Samples wait on disk until they are acknowledged, over restarts and power cuts.
+The agent connects again by itself, for ever. Ctrl-C or SIGTERM ends it: it says
+offline, waits up to 5 s for what is in flight, and disconnects.
 The environment counts as it does for `tesaiot publish`.
 
 Exit codes:
-  0    stopped, and every sample was delivered
+  0    stopped; every sample was delivered, or waits on disk for the next run
   1    unexpected failure
   2    wrong command line
   3    the bundle: a file is missing, unreadable or damaged, or certificate,
-       key, device and date do not fit together
-  8    stopped, and samples were dropped, refused or not delivered";
+       key, device and date do not fit together; or the data directory cannot
+       be used, or another agent uses it
+  8    stopped, and samples were dropped or refused, or waited in memory alone";
 
-/// How an agent ends or is refused, in the words of its command line.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum AgentFailure {
-    /// No `--sensor`.
-    #[error("no sensor was chosen, and this agent does not simulate one unless asked")]
-    NoSensor,
-    /// `--mode https`.
-    #[error("--mode https is not built yet")]
-    Https,
-    /// Samples were taken and did not arrive.
-    #[error("of {sampled} samples {waiting} were not delivered, {dropped} dropped, {refused} refused")]
-    Undelivered {
-        /// Taken
-        sampled: u64,
-        /// In memory at the end
-        waiting: u64,
-        /// Given up for want of room
-        dropped: u64,
-        /// Refused by the broker
-        refused: u64,
-    },
-}
-
-impl AgentFailure {
-    /// What to do about it.
-    pub(crate) fn advice(&self) -> Advice {
-        let (hint, code) = match self {
-            Self::NoSensor => ("simulate one: --sensor environment or --sensor medical", exit::USAGE),
-            Self::Https => ("use --mode mqtt", exit::USAGE),
-            Self::Undelivered { .. } => {
-                ("what waited in memory is gone; let the agent run until the broker is back", NOT_ACKNOWLEDGED)
-            }
-        };
-        Advice { hint: Some(hint.to_owned()), code }
+impl AgentArgs {
+    /// Does what was asked for.
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        match self.command {
+            Some(AgentCommand::Status(arguments)) => arguments.run(),
+            None => self.run.run(),
+        }
     }
 }
 
-impl AgentArgs {
+impl RunArgs {
     /// Runs until it is stopped.
-    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+    fn run(self) -> anyhow::Result<ExitCode> {
         if self.mode == Mode::Https {
             return Err(AgentFailure::Https.into());
         }
@@ -145,8 +163,15 @@ impl AgentArgs {
             output::warn(super::publish::failure::PublishError::ExposedKey { mode });
         }
         let connector = settings.connector(&credentials, Versions::Both)?;
+        let options = self.outbox.options();
+        let data_directory = match (options.durability, self.outbox.data_dir) {
+            // Nothing waits on disk; a directory that was named still holds the status socket.
+            (Durability::Memory, None) => None,
+            (_, Some(directory)) => Some(directory),
+            (_, None) => Some(place::data_directory(credentials.device_id())),
+        };
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        let agent = AgentSettings::new(connector, credentials);
+        let agent = AgentSettings { data_directory, outbox: options, ..AgentSettings::new(connector, credentials) };
         let report = runtime.block_on(work(agent, sensors));
         runtime.shutdown_background();
         conclusion(report?)?;
@@ -154,7 +179,7 @@ impl AgentArgs {
     }
 }
 
-impl AgentArgs {
+impl RunArgs {
     fn sensors(&self) -> anyhow::Result<Sampler> {
         if self.sensor.is_empty() {
             return Err(AgentFailure::NoSensor.into());
@@ -175,7 +200,7 @@ impl AgentArgs {
 async fn work(settings: AgentSettings, sensors: Sampler) -> anyhow::Result<Report> {
     let mut signals = StopSignals::catch()?;
     let (sender, mut events) = mpsc::channel(64);
-    let mut narrator = Narrator { method: settings.credentials.method(), first_is_due: true };
+    let mut narrator = Narrator::new(settings.credentials.method());
     let narrate = async {
         while let Some(event) = events.recv().await {
             narrator.tell(&event);
@@ -187,77 +212,30 @@ async fn work(settings: AgentSettings, sensors: Sampler) -> anyhow::Result<Repor
     Ok(report)
 }
 
-fn conclusion(report: Report) -> Result<(), AgentFailure> {
-    let Report { sampled, acknowledged, waiting, dropped, refused, .. } = report;
-    output::say(format_args!("stopped: {acknowledged} of {sampled} samples acknowledged"));
-    if waiting + dropped + refused == 0 {
-        return Ok(());
-    }
-    Err(AgentFailure::Undelivered { sampled, waiting, dropped, refused })
-}
-
-/// Says what a person wants to know, and not every sample: the log of a device lies on an SD card.
-struct Narrator {
-    method: Method,
-    /// The first sample that arrives over a connection is worth a line: it works.
-    first_is_due: bool,
-}
-
-impl Narrator {
-    fn tell(&mut self, event: &Event) {
-        match event {
-            Event::Connected { host, port, tls_version } => {
-                self.first_is_due = true;
-                let version = tls_version.map(|version| format!(", {version}")).unwrap_or_default();
-                output::say(format_args!("connected to {host}:{port} ({}{version})", self.method));
-            }
-            Event::ConnectFailed { error, retry_in } => {
-                output::warn(format_args!("{error}\nhint: {}\nnext attempt in {retry_in:.1?}", error.hint()));
-            }
-            Event::Disconnected { lost, retry_in } => {
-                output::warn(format_args!("{}; connecting again in {retry_in:.1?}", describe_lost(lost)));
-            }
-            Event::Acknowledged { seq, after } if self.first_is_due => {
-                self.first_is_due = false;
-                output::say(format_args!(
-                    "sample {seq} acknowledged after {after:.1?}; those that follow are not told"
-                ));
-            }
-            Event::Acknowledged { .. } | Event::Sampled { .. } => {}
-            Event::SensorFailed { sensor, error, retry_in } => {
-                let (sensor, what) = (output::plain(sensor), error.describe());
-                let what = output::plain(&what);
-                output::warn(format_args!(
-                    "sensor {sensor}: {what}\nhint: {}\nit is read again in {retry_in:.0?}",
-                    error.hint()
-                ));
-            }
-            Event::SensorRecovered { sensor } => {
-                output::say(format_args!("sensor {} is read again", output::plain(sensor)));
-            }
-            Event::Faulty { sensor, metric, fault } => {
-                let (sensor, metric) = (output::plain(sensor), output::plain(metric));
-                output::warn(format_args!("sensor {sensor}: {metric} is flagged {}", fault.as_str()));
-            }
-            Event::Refused { seq, reason } => {
-                output::warn(format_args!("the broker refused sample {seq}: {reason:?}"));
-            }
-            Event::Dropped { seq } => {
-                output::warn(format_args!("no room for more samples: sample {seq} was dropped"));
-            }
-            Event::SubscriptionRefused { filter } => {
-                output::warn(format_args!("the broker refused the subscription to {filter}"));
-            }
-            Event::Command { name, known: true } => {
-                output::say(format_args!("command {} answered", output::plain(name)));
-            }
-            Event::Command { name, known: false } => {
-                output::warn(format_args!("unknown command {} answered so", output::plain(name)));
-            }
-            Event::Configuration { topic } => {
-                let topic = output::plain(topic);
-                output::warn(format_args!("configuration on {topic} received; this agent applies none yet"));
-            }
+impl OutboxArgs {
+    fn options(&self) -> outbox::Options {
+        let usual = match self.durability {
+            Durability::Memory => 4 << 20,
+            _ => outbox::Options::default().max_bytes,
+        };
+        outbox::Options {
+            durability: self.durability,
+            max_bytes: self.outbox_size.map_or(usual, Size::bytes),
+            when_full: self.when_full,
+            ..outbox::Options::default()
         }
     }
+}
+
+fn conclusion(report: Report) -> Result<(), AgentFailure> {
+    let Report { sampled, acknowledged, waiting, dropped, refused, waiting_is_safe, .. } = report;
+    output::say(format_args!("stopped: {sampled} samples taken, {acknowledged} acknowledged"));
+    if waiting > 0 && waiting_is_safe {
+        output::say(format_args!("{waiting} wait on disk for the next run"));
+    }
+    let gone = if waiting_is_safe { 0 } else { waiting };
+    if gone + dropped + refused == 0 {
+        return Ok(());
+    }
+    Err(AgentFailure::Undelivered { sampled, gone, dropped, refused })
 }

@@ -14,7 +14,7 @@ use crate::support::{PATIENCE, wait_until};
 
 fn agent(bundle: &std::path::Path) -> Command {
     let mut command = tesaiot(bundle, "agent");
-    command.args(["--sensor", "environment", "--interval", "0.05"]);
+    command.args(["--sensor", "environment", "--interval", "0.05", "--data-dir"]).arg(bundle.with_file_name("agent"));
     command
 }
 
@@ -142,14 +142,21 @@ fn samples_that_were_not_acknowledged_are_sent_again_as_the_same_bytes() {
 #[test]
 fn undelivered_samples_are_told_at_the_end() {
     let place = Place::new();
-    let agent = Running::start(&mut agent(&place.key_bundle(1)));
-    let refused = |line: &str| line.contains("Connection refused: 127.0.0.1:1").then_some(());
-    // The second attempt comes long after the first sample.
-    agent.stderr.wait_for(2, PATIENCE, refused).expect("it says why it is not connected");
-    agent.signal("TERM");
-    let outcome = agent.wait(PATIENCE);
+    let bundle = place.key_bundle(1);
+    let ends = |durability: &str| {
+        let agent = Running::start(agent(&bundle).args(["--durability", durability]));
+        let refused = |line: &str| line.contains("Connection refused: 127.0.0.1:1").then_some(());
+        // The second attempt comes long after the first sample.
+        agent.stderr.wait_for(2, PATIENCE, refused).expect("it says why it is not connected");
+        agent.signal("TERM");
+        agent.wait(PATIENCE)
+    };
+    let outcome = ends("every");
+    assert_eq!(outcome.code, Some(0), "{outcome:#?}");
+    assert!(outcome.stderr.contains(" wait on disk for the next run"), "{outcome:#?}");
+    let outcome = ends("memory");
     assert_eq!(outcome.code, Some(8), "{outcome:#?}");
-    assert!(outcome.stderr.contains("were not delivered, 0 dropped, 0 refused"), "{outcome:#?}");
+    assert!(outcome.stderr.contains("were not delivered and are gone, 0 dropped, 0 refused"), "{outcome:#?}");
 }
 
 #[test]

@@ -156,5 +156,5 @@ pub(crate) fn advice(error: &(dyn Error + 'static)) -> Option<Advice> {
         let code = if matches!(error, SamplerError::Thread { .. }) { exit::FAILURE } else { exit::USAGE };
         return Some(Advice { hint: None, code });
     }
-    error.downcast_ref::<crate::cli::agent::AgentFailure>().map(crate::cli::agent::AgentFailure::advice)
+    crate::cli::agent::failure::advice(error)
 }

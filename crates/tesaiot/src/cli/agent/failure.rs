@@ -1,0 +1,74 @@
+//! How an agent ends or is refused, in the words of its command line.
+
+use std::error::Error;
+
+use tesaiot_device::AgentError;
+use tesaiot_device::agent::StatusError;
+
+use crate::cli::publish::failure::NOT_ACKNOWLEDGED;
+use crate::exit;
+use crate::output::failure::Advice;
+
+/// What only the command line knows to be wrong.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AgentFailure {
+    /// No `--sensor`.
+    #[error("no sensor was chosen, and this agent does not simulate one unless asked")]
+    NoSensor,
+    /// `--mode https`.
+    #[error("--mode https is not built yet")]
+    Https,
+    /// Samples were taken and will not arrive.
+    #[error("of {sampled} samples {gone} were not delivered and are gone, {dropped} dropped, {refused} refused")]
+    Undelivered {
+        /// Taken
+        sampled: u64,
+        /// In memory alone at the end
+        gone: u64,
+        /// Given up for want of room, or damaged
+        dropped: u64,
+        /// Refused by the broker
+        refused: u64,
+    },
+    /// `agent status` finds no agent.
+    #[error("no agent is running on this machine as far as this user can see")]
+    NoAgent,
+    /// `agent status` finds several agents.
+    #[error("several agents are running here: {0}")]
+    SeveralAgents(String),
+}
+
+/// What to do about one of them, or about an error of the agent.
+pub(crate) fn advice(error: &(dyn Error + 'static)) -> Option<Advice> {
+    if let Some(error) = error.downcast_ref::<AgentFailure>() {
+        return Some(error.advice());
+    }
+    if let Some(error) = error.downcast_ref::<StatusError>() {
+        return Some(Advice { hint: Some(error.hint().to_owned()), code: exit::NETWORK });
+    }
+    match error.downcast_ref::<AgentError>()? {
+        AgentError::Outbox(error) => Some(Advice { hint: Some(error.hint().to_owned()), code: exit::FILE }),
+        AgentError::StatusSocket { .. } => {
+            let hint = "check the path and who may write there; it must be shorter than 90 characters".to_owned();
+            Some(Advice { hint: Some(hint), code: exit::FILE })
+        }
+        _ => None,
+    }
+}
+
+impl AgentFailure {
+    fn advice(&self) -> Advice {
+        let (hint, code) = match self {
+            Self::NoSensor => ("simulate one: --sensor environment or --sensor medical", exit::USAGE),
+            Self::Https => ("use --mode mqtt", exit::USAGE),
+            Self::Undelivered { .. } => {
+                ("see --durability, --outbox-size and --when-full: what is kept, and for how long", NOT_ACKNOWLEDGED)
+            }
+            Self::NoAgent => {
+                ("start one, name its directory with --data-dir, or ask as the agent's user", exit::NETWORK)
+            }
+            Self::SeveralAgents(_) => ("name one of these directories with --data-dir", exit::USAGE),
+        };
+        Advice { hint: Some(hint.to_owned()), code }
+    }
+}

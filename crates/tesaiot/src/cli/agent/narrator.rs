@@ -1,0 +1,91 @@
+//! What happens to an agent, in the words of its log.
+
+use tesaiot_device::Method;
+use tesaiot_device::agent::Event;
+use tesaiot_device::session::describe_lost;
+
+use crate::output;
+
+/// Says what a person wants to know, and not every sample: the log of a device lies on an SD card.
+pub(super) struct Narrator {
+    method: Method,
+    /// The first sample that arrives over a connection is worth a line: it works.
+    first_is_due: bool,
+}
+
+impl Narrator {
+    pub(super) fn new(method: Method) -> Self {
+        Self { method, first_is_due: true }
+    }
+
+    pub(super) fn tell(&mut self, event: &Event) {
+        match event {
+            Event::Connected { host, port, tls_version } => {
+                self.first_is_due = true;
+                let version = tls_version.map(|version| format!(", {version}")).unwrap_or_default();
+                output::say(format_args!("connected to {host}:{port} ({}{version})", self.method));
+            }
+            Event::ConnectFailed { error, retry_in } => {
+                output::warn(format_args!("{error}\nhint: {}\nnext attempt in {retry_in:.1?}", error.hint()));
+            }
+            Event::Disconnected { lost, retry_in } => {
+                output::warn(format_args!("{}; connecting again in {retry_in:.1?}", describe_lost(lost)));
+            }
+            Event::Acknowledged { seq, after } if self.first_is_due => {
+                self.first_is_due = false;
+                output::say(format_args!(
+                    "sample {seq} acknowledged after {after:.1?}; those that follow are not told"
+                ));
+            }
+            Event::Acknowledged { .. } | Event::Sampled { .. } => {}
+            Event::SensorFailed { sensor, error, retry_in } => {
+                let (sensor, what) = (output::plain(sensor), error.describe());
+                let what = output::plain(&what);
+                output::warn(format_args!(
+                    "sensor {sensor}: {what}\nhint: {}\nit is read again in {retry_in:.0?}",
+                    error.hint()
+                ));
+            }
+            Event::SensorRecovered { sensor } => {
+                output::say(format_args!("sensor {} is read again", output::plain(sensor)));
+            }
+            Event::Faulty { sensor, metric, fault } => {
+                let (sensor, metric) = (output::plain(sensor), output::plain(metric));
+                output::warn(format_args!("sensor {sensor}: {metric} is flagged {}", fault.as_str()));
+            }
+            Event::Refused { seq, reason } => {
+                output::warn(format_args!("the broker refused sample {seq}: {reason:?}"));
+            }
+            Event::Lost { count, in_all } => {
+                output::warn(format_args!("{count} samples were lost, {in_all} in all; the platform is told which"));
+            }
+            Event::DiskTrouble(trouble) if trouble.goes_on => {
+                let message = output::plain(&trouble.message);
+                output::warn(format_args!(
+                    "cannot {}: {message}; samples are kept in memory until the disk takes them",
+                    trouble.operation
+                ));
+            }
+            Event::DiskTrouble(trouble) => {
+                let message = output::plain(&trouble.message);
+                output::warn(format_args!("there was trouble to {}: {message}", trouble.operation));
+            }
+            Event::PreviousRunCutShort { waiting } => {
+                output::say(format_args!("the last run was cut short; {waiting} samples wait to be delivered"));
+            }
+            Event::SubscriptionRefused { filter } => {
+                output::warn(format_args!("the broker refused the subscription to {filter}"));
+            }
+            Event::Command { name, known: true } => {
+                output::say(format_args!("command {} answered", output::plain(name)));
+            }
+            Event::Command { name, known: false } => {
+                output::warn(format_args!("unknown command {} answered so", output::plain(name)));
+            }
+            Event::Configuration { topic } => {
+                let topic = output::plain(topic);
+                output::warn(format_args!("configuration on {topic} received; this agent applies none yet"));
+            }
+        }
+    }
+}
