@@ -49,6 +49,8 @@ pub struct Config {
     pub max_retained_per_client: usize,
     /// Bytes of retained messages of one client.
     pub max_retained_bytes_per_client: usize,
+    /// Bytes of Last Wills that wait for their client to come back; one that finds no room is published at once.
+    pub max_delayed_will_bytes: usize,
     /// Topic aliases an MQTT 5 client may set, and that are set towards it if it allows as many, per connection.
     pub topic_alias_maximum: u16,
 }
@@ -76,6 +78,7 @@ impl Default for Config {
             max_retained_bytes: 64 * 1024 * 1024,
             max_retained_per_client: 1000,
             max_retained_bytes_per_client: 4 * 1024 * 1024,
+            max_delayed_will_bytes: 16 * 1024 * 1024,
             topic_alias_maximum: 10,
         }
     }

@@ -91,6 +91,8 @@ struct Connection<H: Host, S> {
     session: Arc<Session>,
     state: OwnedMutexGuard<SessionState>,
     will: Option<Message>,
+    /// How long the will waits for the client to come back.
+    will_delay: Duration,
     /// One and a half times the keep-alive of CONNECT (MQTT-3.1.2-22); `None` when the client asked for none.
     silence_limit: Option<Duration>,
     last_received: Instant,

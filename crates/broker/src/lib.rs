@@ -13,6 +13,7 @@
 //! | `transport` | PROXY header, TLS, WebSocket, under one deadline; how to add another transport |
 //! | `connection` | one task per connection, from CONNECT to the last acknowledgement |
 //! | `session`, `sessions` | what outlives a connection; take-over |
+//! | `wills` | what a client leaves when it vanishes |
 //! | `router`, `fan_out`, `retained` | who gets a message |
 //! | `delivery`, `mailbox` | a message on its way, and where it waits |
 //! | `counters` | what happened, in numbers |
@@ -41,6 +42,7 @@ mod router;
 mod session;
 mod sessions;
 mod transport;
+mod wills;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -68,6 +70,7 @@ use fan_out::{Origin, fan_out};
 use retained::Retained;
 use router::Router;
 use sessions::Sessions;
+use wills::Wills;
 
 /// A running broker. Clones share it.
 pub struct Broker<H: Host> {
@@ -88,6 +91,8 @@ pub(crate) struct Shared<H: Host> {
     pub(crate) sessions: Sessions,
     pub(crate) router: Router,
     pub(crate) retained: Retained,
+    /// Last Wills that wait for their clients.
+    pub(crate) wills: Wills<H::Identity>,
     /// Names for clients that bring none.
     pub(crate) assigned: Assigned,
     /// Cancelled when the broker drains: listeners stop, connections finish what they hold and close.
@@ -107,6 +112,7 @@ impl<H: Host> Broker<H> {
             sessions: Sessions::new(&config),
             router: Router::default(),
             retained: Retained::new(&config),
+            wills: Wills::new(config.max_delayed_will_bytes),
             assigned: Assigned::default(),
             config,
             counters: Counters::default(),
@@ -116,6 +122,8 @@ impl<H: Host> Broker<H> {
         });
         let janitor = Arc::clone(&shared);
         shared.tasks.spawn(async move { sessions::expire_periodically(&janitor).await });
+        let executor = Arc::clone(&shared);
+        shared.tasks.spawn(async move { wills::publish_when_due(&executor).await });
         Self { shared }
     }
 
@@ -143,7 +151,12 @@ impl<H: Host> Broker<H> {
 
     /// Closes the live connection of a client at once and discards its session. Returns whether there was one.
     pub fn disconnect(&self, client_id: &str, reason: DisconnectReasonCode) -> bool {
-        self.shared.sessions.evict(client_id, reason)
+        let was_connected = self.shared.sessions.evict(client_id, reason);
+        if !was_connected && let Some(will) = self.shared.wills.take(client_id) {
+            // Its session has ended (MQTT-3.1.2-10).
+            wills::spawn(&self.shared, will);
+        }
+        was_connected
     }
 
     /// Whether a client is connected now.

@@ -225,6 +225,11 @@ impl Sessions {
         self.lock().entries.get(client_id).is_some_and(|entry| entry.expires_at.is_none())
     }
 
+    /// Whether a client has a session, connected or not.
+    pub(crate) fn exists(&self, client_id: &str) -> bool {
+        self.lock().entries.get(client_id).is_some_and(|entry| !entry.evicted)
+    }
+
     pub(crate) fn close_all(&self, reason: DisconnectReasonCode) {
         for entry in self.lock().entries.values().filter(|entry| entry.expires_at.is_none()) {
             entry.session.mailbox.close(reason);

@@ -69,6 +69,7 @@ where
     // Small packets into an empty buffer; a client whose Maximum Packet Size is below a CONNACK hears nothing.
     let _ = link.send(Packet::ConnectAck(Box::new(ack)));
     let resend = state.outbound.in_order().into_iter().map(|(packet_id, _)| packet_id).collect();
+    let will_delay = connect.last_will.as_ref().and_then(|will| will.will_delay_interval_sec).unwrap_or(0);
     let now = Instant::now();
     let silence_limit = (!keep_alive.is_zero()).then(|| keep_alive + keep_alive / 2);
     Connection {
@@ -79,6 +80,7 @@ where
         session,
         state,
         will,
+        will_delay: Duration::from_secs(u64::from(will_delay)),
         silence_limit,
         explains: connect.request_problem_info,
         may_expire_later: connect.session_expiry_interval_secs > 0,

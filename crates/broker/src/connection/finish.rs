@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use tesaiot_mqtt::inbound::Ticket;
 use tesaiot_mqtt::link::LinkError;
 use tesaiot_mqtt::packet::{Disconnect, DisconnectReasonCode, Packet, Version};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -17,11 +16,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Connection, Ended};
 use crate::counters::increment;
-use crate::fan_out::{Origin, fan_out};
 use crate::host::{Event, Host, reason_text};
-use crate::mailbox::Mailbox;
-use crate::outcome::Outcome;
-use crate::receipt::Receipt;
+use crate::wills::{self, Will};
 
 /// How long a client may take to read the farewell.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
@@ -73,7 +69,7 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
         self.await_outcomes().await;
         let with_will = !matches!(ended, Ended::ByClient { with_will: false });
         if with_will {
-            self.publish_will().await;
+            self.leave_will().await;
         }
         let taken_over = matches!(ended, Ended::ByBroker(DisconnectReasonCode::SessionTakenOver));
         let clean = matches!(ended, Ended::ByClient { .. });
@@ -86,6 +82,12 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
             cause: &cause,
         });
         self.shared.sessions.detach(&self.session, self.state, &self.shared.router, &self.shared.counters);
+        // Evicted, or one too many: the session has ended, and what was to wait with it is due.
+        if !self.shared.sessions.exists(&self.session.client_id)
+            && let Some(will) = self.shared.wills.take(&self.session.client_id)
+        {
+            wills::publish(&self.shared, will).await;
+        }
     }
 
     /// Waits for the outcome of every message the host still holds, and routes what was stored.
@@ -102,20 +104,20 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
         }
     }
 
-    /// The Last Will takes the same way as any message: stored, then delivered. It was authorized at CONNECT.
-    async fn publish_will(&mut self) {
-        let Some(will) = self.will.take() else { return };
-        let mailbox = Arc::new(Mailbox::new(1, 0));
-        let receipt = Receipt::new(Arc::clone(&mailbox), Ticket::default());
-        let stored = async {
-            self.shared.host.accept(&self.identity, will.clone(), Some(receipt)).await;
-            poll_fn(|context| mailbox.poll_resolved(context)).await
-        };
-        if let Ok(outcomes) = timeout(self.shared.config.acknowledge_timeout, stored).await
-            && outcomes.iter().any(|(_, outcome)| *outcome == Outcome::Stored)
+    /// Leaves the Last Will: at once, or for later when the session lives on without a connection.
+    async fn leave_will(&mut self) {
+        let Some(message) = self.will.take() else { return };
+        let (identity, client_id) = (Arc::clone(&self.identity), Arc::clone(&self.session.client_id));
+        let mut will = Some(Will { message, identity, client_id });
+        // The session may end first (MQTT-3.1.2-8).
+        let wait = self.will_delay.min(self.state.expiry);
+        if !wait.is_zero()
+            && let Some(at) = Instant::now().checked_add(wait)
         {
-            let origin = Origin { client_id: Some(&self.session.client_id), received: Instant::now() };
-            fan_out(&self.shared, &will, origin);
+            will = will.and_then(|will| self.shared.wills.delay(will, at));
+        }
+        if let Some(will) = will {
+            wills::publish(&self.shared, will).await;
         }
     }
 }

@@ -13,9 +13,9 @@ use tokio::time::timeout;
 
 use super::Connection;
 use super::establish::establish;
-use crate::Shared;
 use crate::counters::increment;
 use crate::host::{Action, Connecting, Event, Host, Peer, Refusal};
+use crate::{Shared, wills};
 
 /// How long a refused client may take to read why.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
@@ -125,6 +125,12 @@ where
         shared.sessions.detach(&attached.session, attached.state, &shared.router, &shared.counters);
         reject(&mut link, ConnectAckReason::ServerUnavailable, "the broker is shutting down").await;
         return None;
+    }
+    // MQTT-3.1.3-9: the client is back in time. A session that is not resumed has ended, and its will is due.
+    if let Some(will) = shared.wills.take(&connect.client_id)
+        && !attached.present
+    {
+        wills::spawn(&shared, will);
     }
     shared.host.observe(Event::Connected { identity: &identity, peer: &peer });
     Some(establish(shared, link, peer, identity, version, &connect, assigned, will, attached))

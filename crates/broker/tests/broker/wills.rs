@@ -123,3 +123,85 @@ async fn a_will_is_stored_after_what_the_client_sent() {
     assert_eq!(bench.host.topics(), ["d/last", "d/status"]);
     assert_eq!(bench.host.accepted_messages()[1].qos, QoS::AtLeastOnce);
 }
+
+fn patient(client_id: &str, delay: u32, expiry: u32) -> Connect {
+    let mut will = will("d/status");
+    will.as_mut().unwrap().will_delay_interval_sec = Some(delay);
+    Connect { last_will: will, session_expiry_interval_secs: expiry, clean_start: false, ..connect(client_id) }
+}
+
+/// MQTT-3.1.3-9: the delay or the end of the session, whichever comes first.
+#[tokio::test(start_paused = true)]
+async fn a_delayed_will_waits_for_the_delay_or_the_end_of_the_session() {
+    for (delay, expiry, expected) in [(60, 3600, 60), (3600, 60, 60), (60, 0, 0), (0, 3600, 0)] {
+        let bench = Bench::new();
+        let mut reader = reader(&bench, Version::V5).await;
+        let (device, _) = bench.connect_as(Version::V5, patient("d", delay, expiry)).await;
+        drop(device);
+        let left = tokio::time::Instant::now();
+        assert_eq!(reader.expect_publish().await.topic, "d/status");
+        assert_eq!(left.elapsed().as_secs(), expected, "{delay} {expiry}");
+        assert_eq!(bench.host.topics(), ["d/status"], "stored like any other");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_comes_back_in_time_leaves_no_will() {
+    let bench = Bench::new();
+    let mut reader = reader(&bench, Version::V5).await;
+    let (device, _) = bench.connect_as(Version::V5, patient("d", 60, 3600)).await;
+    drop(device);
+    bench.host.disconnected("d").await;
+    tokio::time::sleep(Duration::from_secs(59)).await;
+    // A take-over is a come-back too, and each connection has a will of its own.
+    let (first, _) = bench.connect_as(Version::V5, patient("d", 60, 3600)).await;
+    let (mut second, ack) = bench.connect_as(Version::V5, patient("d", 60, 3600)).await;
+    assert!(ack.session_present);
+    drop(first);
+    tokio::time::sleep(Duration::from_secs(200)).await;
+    second.ping().await;
+    second.disconnect(DisconnectReasonCode::NormalDisconnection).await;
+    reader.expect_silence().await;
+    assert_eq!(bench.host.topics().len(), 0);
+}
+
+/// MQTT-3.1.4-3 with a session that is not resumed, an eviction and a drain: the session ends, and the will is due.
+#[tokio::test(start_paused = true)]
+async fn the_end_of_the_session_ends_the_wait() {
+    for way in ["clean start", "clean take-over", "eviction", "eviction while connected", "drain"] {
+        let bench = Bench::new();
+        let mut reader = reader(&bench, Version::V5).await;
+        let (device, _) = bench.connect_as(Version::V5, patient("d", 600, 3600)).await;
+        if matches!(way, "clean start" | "eviction" | "drain") {
+            drop(device);
+            bench.host.disconnected("d").await;
+            reader.expect_silence().await;
+        }
+        match way {
+            "clean start" | "clean take-over" => drop(bench.connect(Version::V5, "d").await),
+            "drain" => assert!(bench.broker.drain(Duration::from_secs(5)).await),
+            _ => drop(bench.broker.disconnect("d", DisconnectReasonCode::NotAuthorized)),
+        }
+        bench.host.accepted(1).await;
+        assert_eq!(bench.host.topics(), ["d/status"], "{way}");
+        if way != "drain" {
+            assert_eq!(reader.expect_publish().await.topic, "d/status", "{way}");
+            reader.expect_silence().await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn wills_that_wait_are_bounded() {
+    let bench = Bench::with(tesaiot_broker::Config { max_delayed_will_bytes: 25, ..Default::default() });
+    let mut reader = reader(&bench, Version::V5).await;
+    for client in ["d", "e", "f"] {
+        let mut connect = patient(client, 600, 3600);
+        connect.last_will.as_mut().unwrap().topic = format!("{client}/status").into();
+        let (device, _) = bench.connect_as(Version::V5, connect).await;
+        drop(device);
+        bench.host.disconnected(client).await;
+    }
+    assert_eq!(reader.expect_publish().await.topic, "f/status", "no room: at once");
+    reader.expect_silence().await;
+}
