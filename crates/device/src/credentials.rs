@@ -183,6 +183,13 @@ fn named(common_name: Option<&str>) -> String {
     common_name.map_or_else(|| "nobody by name".to_owned(), |name| format!("{name:?}"))
 }
 
+impl Choice {
+    /// How this bundle logs in by this choice.
+    pub fn method(self, bundle: &Bundle) -> Method {
+        method(bundle, self)
+    }
+}
+
 fn method(bundle: &Bundle, choice: Choice) -> Method {
     let has_certificate = bundle.certificate.is_some();
     let has_key = bundle.api_key.is_some() || bundle.mqtt_password.is_some();

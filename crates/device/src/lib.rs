@@ -10,6 +10,7 @@
 //! | [`sampler`] | several sensors, each on its own time |
 //! | [`publisher`] | one run of messages over one connection |
 //! | [`outbox`] | messages on disk until they are confirmed |
+//! | [`doctor`] | one check after the other, and which level of security a connection meets |
 //! | [`agent`] | the long-running device program |
 //!
 //! Nothing here knows the platform: it speaks to any MQTT broker.
@@ -17,6 +18,7 @@
 pub mod agent;
 pub mod connect;
 pub mod credentials;
+pub mod doctor;
 mod in_flight;
 pub mod outbox;
 pub mod publisher;

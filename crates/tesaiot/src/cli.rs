@@ -10,6 +10,8 @@ pub(crate) mod client;
 mod demo;
 #[cfg(feature = "platform")]
 mod device;
+#[cfg(feature = "device")]
+pub(crate) mod doctor;
 #[cfg(feature = "platform")]
 mod logging;
 #[cfg(feature = "platform")]
@@ -88,6 +90,9 @@ enum Command {
     /// Publish simulated telemetry, once or for a while
     #[cfg(feature = "device")]
     Publish(publish::PublishArgs),
+    /// Check a bundle and a connection step by step, and say which level of security they meet
+    #[cfg(feature = "device")]
+    Doctor(doctor::DoctorArgs),
     /// Run as a device: read a sensor, deliver every sample, answer commands
     #[cfg(feature = "device")]
     Agent(agent::AgentArgs),
@@ -116,6 +121,8 @@ impl Cli {
             Command::Publish(arguments) => arguments.run(),
             #[cfg(feature = "device")]
             Command::Agent(arguments) => arguments.run(),
+            #[cfg(feature = "device")]
+            Command::Doctor(arguments) => arguments.run(),
         }
     }
 }

@@ -19,6 +19,13 @@ pub(crate) const NOT_AUTHORISED: u8 = 6;
 /// The other end understood the request and refused it: no such device, it exists already.
 pub(crate) const REFUSED: u8 = 7;
 
+/// Messages were sent and not acknowledged: the broker may or may not have them.
+#[cfg(feature = "device")]
+pub(crate) const NOT_ACKNOWLEDGED: u8 = 8;
+/// Interrupted by a person or a service manager: 128 + SIGINT, as shells say it.
+#[cfg(feature = "device")]
+pub(crate) const INTERRUPTED: u8 = 130;
+
 /// The table at the end of the help of every operator command.
 #[cfg(feature = "platform")]
 pub(crate) const OPERATOR_CODES: &str = "\

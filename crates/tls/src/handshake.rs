@@ -122,7 +122,24 @@ pub async fn connect<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    Box::pin(run_connect(config, host, stream, deadline)).await
+    Box::pin(run_connect(config, host, stream, deadline)).await.map(|(stream, _)| stream)
+}
+
+/// As [`connect`], and whether the server asked for a client certificate: what an examination of it wants to know.
+///
+/// # Errors
+/// As [`connect`].
+pub async fn connect_and_look<S>(
+    config: &Arc<ClientConfig>,
+    host: &str,
+    stream: S,
+    deadline: Instant,
+) -> Result<(ClientStream<S>, bool), HandshakeError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (stream, seen) = Box::pin(run_connect(config, host, stream, deadline)).await?;
+    Ok((stream, seen.client_certificate.is_some()))
 }
 
 async fn run_connect<S>(
@@ -130,7 +147,7 @@ async fn run_connect<S>(
     host: &str,
     stream: S,
     deadline: Instant,
-) -> Result<ClientStream<S>, HandshakeError>
+) -> Result<(ClientStream<S>, Observed), HandshakeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -145,7 +162,7 @@ where
         None => Step::Hello,
     };
     match outcome {
-        Ok(Ok(stream)) => Ok(stream),
+        Ok(Ok(stream)) => Ok((stream, seen)),
         Ok(Err((error, stream))) => {
             farewell(Some(stream), deadline).await;
             Err(HandshakeError::new(Role::Client, step, error, &seen))

@@ -31,7 +31,7 @@ pub use diagnosis::fault::CertificateFault;
 pub use diagnosis::refusal::Refusal;
 pub use diagnosis::{Diagnosis, Role, Side, Step, diagnose_error, diagnose_io};
 pub use error::ConfigError;
-pub use handshake::{HandshakeError, accept, connect};
+pub use handshake::{HandshakeError, accept, connect, connect_and_look};
 pub use provider::provider;
 pub use server::{ClientCertificates, server_config};
 pub use server_identity::{ServerIdentity, ServerIdentityHandle, ServerIdentityPublisher, server_identity_channel};

@@ -10,6 +10,7 @@ use x509_parser::time::ASN1Time;
 use x509_parser::x509::X509Name;
 
 use crate::error::ConfigError;
+use crate::pem;
 
 /// A peer writes these; only so much of it is worth a line in a log.
 const MAX_NAME_CHARACTERS: usize = 256;
@@ -70,6 +71,14 @@ impl CertificateSummary {
             is_ca: certificate.is_ca(),
             fingerprint_sha256,
         })
+    }
+
+    /// Reads every certificate of a PEM file, in its order; at least one.
+    ///
+    /// # Errors
+    /// The file is not PEM, holds no certificate, or one that cannot be read.
+    pub fn all_from_pem(text: &str) -> Result<Vec<Self>, ConfigError> {
+        pem::certificates("the certificate file", text)?.iter().map(|der| Self::from_der(der)).collect()
     }
 
     /// Whether `now` lies within the validity.

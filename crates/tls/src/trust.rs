@@ -7,8 +7,11 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::client_identity::ClientIdentity;
+use crate::diagnosis::fault::CertificateFault;
 use crate::error::ConfigError;
 use crate::pem;
+use crate::verify;
 
 /// Trust anchors from a `ca-chain.pem` (the wire contract, section 6). Cheap to clone.
 ///
@@ -46,6 +49,17 @@ impl TrustAnchors {
     /// How many anchors there are; at least one.
     pub fn anchor_count(&self) -> usize {
         self.roots.len()
+    }
+}
+
+impl TrustAnchors {
+    /// Judges a client's certificate as a server with these anchors would, at this machine's time.
+    ///
+    /// # Errors
+    /// What that server would find wrong with it.
+    pub fn judge_client(&self, identity: &ClientIdentity) -> Result<(), CertificateFault> {
+        verify::judge_client(self, identity.chain())
+            .map_err(|(reason, end)| CertificateFault::new(&reason, Some(identity.summary()), end))
     }
 }
 

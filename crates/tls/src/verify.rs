@@ -12,9 +12,9 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
 
-use crate::chain;
+use crate::chain::{self, ChainEnd};
 use crate::error::ConfigError;
 use crate::observe;
 use crate::provider::provider;
@@ -37,6 +37,22 @@ pub(crate) fn client_verifier(
         inner: builder.build().map_err(ConfigError::UnusableTrustAnchors)?,
         trust: trust.clone(),
     }))
+}
+
+/// Why a client's chain is not believed, and where it ends when it leads to no anchor.
+type Disbelief = (CertificateError, Option<ChainEnd>);
+
+/// What a server that trusts `trust` says of a client's chain, now.
+pub(crate) fn judge_client(trust: &TrustAnchors, chain: &[CertificateDer<'_>]) -> Result<(), Disbelief> {
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(&trust.roots), provider()).build();
+    let verifier = verifier.map_err(|_| (CertificateError::UnknownIssuer, None))?;
+    let [leaf, sent @ ..] = chain else { return Err((CertificateError::BadEncoding, None)) };
+    let issuers = with_known(sent, &trust.intermediates);
+    match verifier.verify_client_cert(leaf, &issuers, UnixTime::now()) {
+        Ok(_) => Ok(()),
+        Err(Error::InvalidCertificate(reason)) => Err((reason, chain::end_of(leaf, &issuers, &trust.roots))),
+        Err(_) => Err((CertificateError::BadEncoding, None)),
+    }
 }
 
 /// What the peer sent, and behind it what we know and the peer did not send.

@@ -33,6 +33,9 @@ pub struct BundleFile {
 }
 
 impl Bundle {
+    /// The files that hold secrets: for their owner alone.
+    pub const SECRET_FILES: [&str; 4] = [CLIENT_KEY, API_KEY, MQTT_PASSWORD, ENVIRONMENT];
+
     /// The files, `device_id.txt` first: it says whose the others are. A private key stands before its certificate.
     pub fn files(&self) -> Vec<BundleFile> {
         let certificate = self.certificate.as_ref();

@@ -9,6 +9,8 @@ mod agent;
 mod backup;
 #[cfg(all(feature = "device", feature = "platform"))]
 mod cli;
+#[cfg(all(feature = "device", feature = "platform"))]
+mod doctor;
 #[cfg(feature = "platform")]
 mod drain;
 #[cfg(feature = "platform")]

@@ -7,10 +7,10 @@ mod acknowledgements;
 mod certificates;
 mod client_certificates;
 mod connect;
-mod forge;
+pub(crate) mod forge;
 mod network;
 mod platform;
-mod raw;
+pub(crate) mod raw;
 
 use std::path::Path;
 
@@ -42,7 +42,7 @@ fn said(outcome: &Outcome, bundle: &Path, port: u16) -> String {
 }
 
 /// Replaces every `2026-11-22T07:41:56Z` by TIME.
-fn without_times(text: &str) -> String {
+pub(crate) fn without_times(text: &str) -> String {
     let pattern = b"0000-00-00T00:00:00";
     let mut shown = String::new();
     let mut rest = text;

@@ -124,6 +124,11 @@ impl CertificateFault {
         }
     }
 
+    /// Whether the certificate is good and the time is wrong.
+    pub fn is_about_time(&self) -> bool {
+        matches!(self, Self::Expired { .. } | Self::NotYetValid { .. })
+    }
+
     fn untrusted(chain_end: Option<ChainEnd>) -> Self {
         match chain_end {
             Some(ChainEnd::SelfSigned) => Self::SelfSigned,

@@ -8,12 +8,8 @@ use tesaiot_device::{CredentialsError, Lost, PublishAckReason, SamplerError, Ses
 
 use super::hint;
 use crate::exit;
+pub(crate) use crate::exit::NOT_ACKNOWLEDGED;
 use crate::output::failure::Advice;
-
-/// Messages were sent and not acknowledged: the broker may or may not have them.
-pub(crate) const NOT_ACKNOWLEDGED: u8 = 8;
-/// Interrupted by a person or a service manager: 128 + SIGINT, as shells say it.
-pub(crate) const INTERRUPTED: u8 = 130;
 
 /// How a publish command fails by itself. What its connection and its bundle fail with have types of their own.
 #[derive(Debug, thiserror::Error)]
@@ -126,7 +122,7 @@ impl PublishError {
             Self::ExposedKey { .. } => exit::FILE,
             Self::Refused { .. } | Self::TooLarge { .. } => exit::REFUSED,
             Self::Lost { .. } | Self::Stalled { .. } => NOT_ACKNOWLEDGED,
-            Self::Interrupted { .. } | Self::InterruptedBefore | Self::InterruptedTwice => INTERRUPTED,
+            Self::Interrupted { .. } | Self::InterruptedBefore | Self::InterruptedTwice => exit::INTERRUPTED,
         }
     }
 }
@@ -155,6 +151,9 @@ pub(crate) fn advice(error: &(dyn Error + 'static)) -> Option<Advice> {
     if let Some(error) = error.downcast_ref::<SamplerError>() {
         let code = if matches!(error, SamplerError::Thread { .. }) { exit::FAILURE } else { exit::USAGE };
         return Some(Advice { hint: None, code });
+    }
+    if let Some(error) = error.downcast_ref::<crate::cli::doctor::DoctorFailure>() {
+        return Some(error.advice());
     }
     crate::cli::agent::failure::advice(error)
 }

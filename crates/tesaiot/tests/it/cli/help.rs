@@ -37,7 +37,7 @@ const COMMANDS: [&str; 29] = [
 #[test]
 fn help_of_every_command() {
     let home = tempfile::tempdir().expect("a temporary directory");
-    for command in COMMANDS.iter().chain(&["agent", "agent status"]) {
+    for command in COMMANDS.iter().chain(&["agent", "agent status", "doctor"]) {
         let mut arguments: Vec<&str> = command.split_whitespace().collect();
         arguments.push("--help");
         let outcome = tesaiot_run(home.path(), &arguments).expect_success();

@@ -86,6 +86,11 @@ impl TestPlatform {
         self.addresses.mqtt
     }
 
+    /// Where its REST interface is.
+    pub(crate) fn https(&self) -> SocketAddr {
+        self.addresses.https
+    }
+
     /// Where its MQTT port for passwords is.
     pub(crate) fn mqtt_tls(&self) -> SocketAddr {
         self.addresses.mqtt_tls

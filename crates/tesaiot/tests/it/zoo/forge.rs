@@ -12,21 +12,21 @@ use rcgen::{
 use crate::support::authority::CertificateFiles;
 
 /// A number of days from now; negative ones are past.
-pub(super) type Days = i64;
+pub(crate) type Days = i64;
 
 /// When a certificate is valid.
 #[derive(Clone, Copy)]
-pub(super) struct Validity {
-    pub(super) from: Days,
-    pub(super) until: Days,
+pub(crate) struct Validity {
+    pub(crate) from: Days,
+    pub(crate) until: Days,
 }
 
-pub(super) const NOW: Validity = Validity { from: -100, until: 1000 };
-pub(super) const PAST: Validity = Validity { from: -100, until: -10 };
-pub(super) const FUTURE: Validity = Validity { from: 20, until: 1000 };
+pub(crate) const NOW: Validity = Validity { from: -100, until: 1000 };
+pub(crate) const PAST: Validity = Validity { from: -100, until: -10 };
+pub(crate) const FUTURE: Validity = Validity { from: 20, until: 1000 };
 
 /// An authority: a root, or an intermediate below one.
-pub(super) struct Authority {
+pub(crate) struct Authority {
     directory: PathBuf,
     /// What a leaf's chain holds behind the leaf
     below: String,
@@ -34,13 +34,13 @@ pub(super) struct Authority {
 }
 
 impl Authority {
-    pub(super) fn root(directory: &Path, name: &str, validity: Validity) -> Self {
+    pub(crate) fn root(directory: &Path, name: &str, validity: Validity) -> Self {
         let (parameters, key) = (authority(name, validity), new_key());
         let pem = parameters.self_signed(&key).expect("a root certificate").pem();
         Self::new(directory, &pem, String::new(), Issuer::new(parameters, key))
     }
 
-    pub(super) fn below(&self, name: &str, validity: Validity) -> Self {
+    pub(crate) fn below(&self, name: &str, validity: Validity) -> Self {
         let (parameters, key) = (authority(name, validity), new_key());
         let pem = parameters.signed_by(&key, &self.issuer).expect("an intermediate").pem();
         Self::new(&self.directory, &pem.clone(), pem, Issuer::new(parameters, key))
@@ -52,29 +52,29 @@ impl Authority {
         Self { directory, below, issuer }
     }
 
-    pub(super) fn file(&self) -> PathBuf {
+    pub(crate) fn file(&self) -> PathBuf {
         self.directory.join("ca.pem")
     }
 
     /// A server's certificate for 127.0.0.1, with its chain.
-    pub(super) fn server(&self, validity: Validity) -> CertificateFiles {
+    pub(crate) fn server(&self, validity: Validity) -> CertificateFiles {
         self.issue(&server(&["127.0.0.1"], validity))
     }
 
     /// A client's, with its chain.
-    pub(super) fn client(&self, name: &str, validity: Validity) -> CertificateFiles {
+    pub(crate) fn client(&self, name: &str, validity: Validity) -> CertificateFiles {
         self.issue(&client(name, validity))
     }
 
     /// A certificate with these parameters, and its chain.
-    pub(super) fn issue(&self, parameters: &CertificateParams) -> CertificateFiles {
+    pub(crate) fn issue(&self, parameters: &CertificateParams) -> CertificateFiles {
         let key = new_key();
         let leaf = parameters.signed_by(&key, &self.issuer).expect("a certificate").pem();
         write(&self.directory, &format!("{leaf}{}", self.below), &key)
     }
 
     /// A list that takes the certificates with this serial back.
-    pub(super) fn revoke(&self, serial: u64) -> PathBuf {
+    pub(crate) fn revoke(&self, serial: u64) -> PathBuf {
         let (now, tomorrow) = (days(-1), days(1));
         let list = CertificateRevocationListParams {
             this_update: now.into(),
@@ -97,7 +97,7 @@ impl Authority {
 }
 
 /// What a server's certificate says.
-pub(super) fn server(names: &[&str], validity: Validity) -> CertificateParams {
+pub(crate) fn server(names: &[&str], validity: Validity) -> CertificateParams {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let mut parameters = CertificateParams::new(names).expect("names of a certificate");
     parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -105,14 +105,14 @@ pub(super) fn server(names: &[&str], validity: Validity) -> CertificateParams {
 }
 
 /// What a client's certificate says.
-pub(super) fn client(name: &str, validity: Validity) -> CertificateParams {
+pub(crate) fn client(name: &str, validity: Validity) -> CertificateParams {
     let mut parameters = CertificateParams::default();
     parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     leaf(parameters, name, validity)
 }
 
 /// A server that is its own authority, as `openssl req -x509` makes them.
-pub(super) fn self_signed(directory: &Path) -> CertificateFiles {
+pub(crate) fn self_signed(directory: &Path) -> CertificateFiles {
     let mut parameters = server(&["127.0.0.1"], NOW);
     parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let key = new_key();
@@ -121,7 +121,7 @@ pub(super) fn self_signed(directory: &Path) -> CertificateFiles {
 }
 
 /// The first certificate of a chain alone.
-pub(super) fn without_chain(files: &CertificateFiles) {
+pub(crate) fn without_chain(files: &CertificateFiles) {
     let chain = fs::read_to_string(&files.certificate).expect("a chain");
     let end = "-----END CERTIFICATE-----\n";
     let leaf = chain.split_inclusive(end).next().expect("a leaf");

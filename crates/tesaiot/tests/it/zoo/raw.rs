@@ -6,7 +6,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use crate::support::PATIENCE;
 
 /// Listens on a free port of this machine and gives each connection to `script` until the test ends.
-pub(super) fn server(script: impl Fn(TcpStream) + Send + 'static) -> u16 {
+pub(crate) fn server(script: impl Fn(TcpStream) + Send + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = listener.local_addr().expect("an address").port();
     std::thread::spawn(move || {
@@ -20,7 +20,7 @@ pub(super) fn server(script: impl Fn(TcpStream) + Send + 'static) -> u16 {
 }
 
 /// Reads one TLS record, the ClientHello; then says `answer` and closes in good order.
-pub(super) fn answers_hello(answer: &'static [u8]) -> u16 {
+pub(crate) fn answers_hello(answer: &'static [u8]) -> u16 {
     server(move |mut stream| {
         read_record(&mut stream);
         let _ = stream.write_all(answer);
@@ -31,7 +31,7 @@ pub(super) fn answers_hello(answer: &'static [u8]) -> u16 {
 }
 
 /// One whole TLS record: five bytes of header, the last two its length.
-pub(super) fn read_record(stream: &mut TcpStream) {
+pub(crate) fn read_record(stream: &mut TcpStream) {
     let mut header = [0; 5];
     if stream.read_exact(&mut header).is_ok() {
         let mut body = vec![0; usize::from(u16::from_be_bytes([header[3], header[4]]))];
