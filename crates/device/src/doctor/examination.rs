@@ -138,7 +138,7 @@ impl Examination {
     pub(super) fn connector(&self, tls: Arc<ClientConfig>) -> Option<Connector> {
         let (host, port) = self.place()?;
         let step = self.order.step;
-        Some(Connector::new(&host, port, tls, Deadlines { dns: step, tcp: step, tls: step, ..Deadlines::default() }))
+        Some(Connector::new(&host, port, tls, Deadlines { dns: step, tcp: step, tls: step }))
     }
 
     /// Says goodbye to the broker.
