@@ -118,7 +118,7 @@ pub use inspect::{Inspection, Statistics};
 pub use options::{Options, Retention, RetentionRule};
 pub use query::{
     BootGaps, Corruption, Counts, DeadLetter, DeadLetterQuery, DeadLetterSummary, Latest, Maintained, MessageQuery,
-    Point, RangeQuery, Report, StoredMessage,
+    Point, RangeQuery, Report, Series, StoredMessage,
 };
 pub use replay::Replay;
 

@@ -156,7 +156,7 @@ fn a_unit_that_is_never_the_same_is_no_more_work_than_one_that_is() {
     let query = RangeQuery { metric: Some("speed_7".into()), ..RangeQuery::default() };
     let points = telemetry.range(&device("loud"), &query).unwrap();
     assert_eq!(points.len(), samples);
-    assert!((0..).zip(&points).all(|(number, point)| point.unit.as_deref() == Some(&*format!("unit {number}"))));
+    assert!((0..).zip(&points).all(|(number, point)| point.series.unit.as_deref() == Some(&*format!("unit {number}"))));
 }
 
 #[test]

@@ -107,12 +107,12 @@ pub(super) async fn gaps(
 
 fn shown_point(point: &Point) -> Value {
     json!({
-        "metric": point.metric,
+        "metric": point.series.metric,
         "value": value(&point.value),
-        "unit": point.unit,
+        "unit": point.series.unit,
         "time": point.time.to_string(),
         "received_at": point.received_at.to_string(),
-        "type": point.kind,
+        "type": point.series.kind,
     })
 }
 

@@ -188,8 +188,12 @@ impl Rows {
 
     /// The telemetry type of a row.
     pub(super) fn kind(&self, row: usize) -> Option<&Arc<str>> {
-        let kind = *self.kinds.get(row)? as usize;
-        self.kind_names.get(kind.checked_sub(1)?)
+        self.kind_name(*self.kinds.get(row)?)
+    }
+
+    /// A telemetry type as it stands in `kinds`.
+    pub(super) fn kind_name(&self, kind: u32) -> Option<&Arc<str>> {
+        self.kind_names.get((kind as usize).checked_sub(1)?)
     }
 }
 

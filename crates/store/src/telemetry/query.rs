@@ -31,8 +31,8 @@ impl Default for RangeQuery {
 /// One metric value at one time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Point {
-    /// The metric's name.
-    pub metric: Arc<str>,
+    /// What it is a point of; shared with its neighbours.
+    pub series: Arc<Series>,
     /// The device's time of the sample, or the receive time when the device gave none.
     pub time: Timestamp,
     /// Whether the device gave the time.
@@ -41,9 +41,16 @@ pub struct Point {
     pub received_at: Timestamp,
     /// The value, exactly as it was appended.
     pub value: Value,
-    /// The unit of this value.
+}
+
+/// What a point is a point of. One metric can have several: a unit that changes begins another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Series {
+    /// The metric's name.
+    pub metric: Arc<str>,
+    /// The unit of the values.
     pub unit: Option<Arc<str>>,
-    /// The telemetry type of the sample.
+    /// The telemetry type of the samples.
     pub kind: Option<Arc<str>>,
 }
 

@@ -11,7 +11,7 @@ use super::Telemetry;
 use super::chunk::Chunk;
 use super::codec::Malformed;
 use super::head::{Column, Head, Rows};
-use super::query::{Point, RangeQuery};
+use super::query::{Point, RangeQuery, Series};
 use super::view::{Source, Span, View};
 use crate::error::StoreError;
 use crate::time::{from_nanoseconds, to_nanoseconds};
@@ -141,8 +141,9 @@ fn decode(chunk: &Chunk<'_>, metric: Option<&str>, span: Span, found: &mut Vec<P
 fn collect(rows: &Rows, columns: &[&Column], span: Span, found: &mut Vec<Point>) {
     if let [column] = columns {
         // Most questions are for one metric.
+        let mut series = SeriesOf::new(rows, column);
         for (place, row) in column.rows.iter().enumerate() {
-            found.extend(point(rows, column, *row as usize, place, span));
+            found.extend(series.point(*row as usize, place, span));
         }
         return;
     }
@@ -155,24 +156,52 @@ fn collect(rows: &Rows, columns: &[&Column], span: Span, found: &mut Vec<Point>)
         cells.extend(wanted.map(|(place, row)| (*row, number, place)));
     }
     cells.sort_unstable();
+    let mut series: Vec<SeriesOf<'_>> = columns.iter().map(|column| SeriesOf::new(rows, column)).collect();
     for (row, number, place) in cells {
-        found.extend(point(rows, columns[number as usize], row as usize, place as usize, span));
+        found.extend(series[number as usize].point(row as usize, place as usize, span));
     }
 }
 
-#[inline]
-fn point(rows: &Rows, column: &Column, row: usize, place: usize, span: Span) -> Option<Point> {
-    let time = *rows.times.get(row)?;
-    if !span.contains(time) {
-        return None;
+/// The points of one column, and the series they share.
+struct SeriesOf<'a> {
+    rows: &'a Rows,
+    column: &'a Column,
+    /// The kind of the rows that `series` is of, as in [`Rows::kinds`]. A device seldom changes it.
+    kind: u32,
+    series: Arc<Series>,
+}
+
+impl<'a> SeriesOf<'a> {
+    fn new(rows: &'a Rows, column: &'a Column) -> Self {
+        let kind = column.rows.first().and_then(|row| rows.kinds.get(*row as usize)).copied().unwrap_or_default();
+        Self { rows, column, kind, series: series(rows, column, kind) }
     }
-    Some(Point {
+
+    #[inline]
+    fn point(&mut self, row: usize, place: usize, span: Span) -> Option<Point> {
+        let rows = self.rows;
+        let time = *rows.times.get(row)?;
+        if !span.contains(time) {
+            return None;
+        }
+        let kind = *rows.kinds.get(row)?;
+        if kind != self.kind {
+            (self.kind, self.series) = (kind, series(rows, self.column, kind));
+        }
+        Some(Point {
+            series: Arc::clone(&self.series),
+            time: from_nanoseconds(time),
+            device_time: *rows.device_time.get(row)?,
+            received_at: from_nanoseconds(*rows.received.get(row)?),
+            value: self.column.values.get(place)?,
+        })
+    }
+}
+
+fn series(rows: &Rows, column: &Column, kind: u32) -> Arc<Series> {
+    Arc::new(Series {
         metric: Arc::clone(&column.name),
-        time: from_nanoseconds(time),
-        device_time: *rows.device_time.get(row)?,
-        received_at: from_nanoseconds(*rows.received.get(row)?),
-        value: column.values.get(place)?,
         unit: column.unit.clone(),
-        kind: rows.kind(row).cloned(),
+        kind: rows.kind_name(kind).cloned(),
     })
 }

@@ -73,13 +73,13 @@ fn cells(point: &Point) -> [Cell<'_>; FIELDS.len()] {
     };
     [
         time(point.time),
-        Cell::Text(&point.metric),
+        Cell::Text(&point.series.metric),
         point.value.number().map_or(Cell::Null, Cell::Float),
         integer,
         boolean,
         words,
-        point.unit.as_deref().map_or(Cell::Null, Cell::Text),
-        point.kind.as_deref().map_or(Cell::Null, Cell::Text),
+        point.series.unit.as_deref().map_or(Cell::Null, Cell::Text),
+        point.series.kind.as_deref().map_or(Cell::Null, Cell::Text),
         time(point.received_at),
     ]
 }

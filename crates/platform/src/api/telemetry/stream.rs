@@ -193,15 +193,16 @@ fn write_points(text: &mut Vec<u8>, points: &[Point], format: Format) {
     }
     for point in points {
         let (time, received_at) = (point.time.to_string(), point.received_at.to_string());
-        let (unit, kind) = (point.unit.as_deref(), point.kind.as_deref());
+        let series = &*point.series;
+        let (unit, kind) = (series.unit.as_deref(), series.kind.as_deref());
         let value = value(&point.value);
         if format == Format::Csv {
             let value = cell(&value);
             let cells =
-                [&time, &*point.metric, &value, unit.unwrap_or_default(), kind.unwrap_or_default(), &received_at];
+                [&time, &*series.metric, &value, unit.unwrap_or_default(), kind.unwrap_or_default(), &received_at];
             row(text, cells.into_iter());
         } else {
-            line(text, &Line { metric: &point.metric, value, unit, time, received_at, kind });
+            line(text, &Line { metric: &series.metric, value, unit, time, received_at, kind });
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,7 +14,9 @@ use tesaiot_contract::telemetry::{MessageId, Sample};
 
 use super::questions::{self, any_question};
 use super::{any_sample, any_time};
-use crate::telemetry::{Appender, BucketQuery, Entry, MessageQuery, Options, Outcome, Point, RangeQuery, Telemetry};
+use crate::telemetry::{
+    Appender, BucketQuery, Entry, MessageQuery, Options, Outcome, Point, RangeQuery, Series, Telemetry,
+};
 
 #[derive(Debug, Clone)]
 enum Operation {
@@ -73,13 +76,15 @@ impl Model {
         self.samples += 1;
         let points = self.points.entry(device.clone()).or_default();
         points.extend(sample.metrics.iter().map(|metric| Point {
-            metric: (&*metric.name).into(),
+            series: Arc::new(Series {
+                metric: (&*metric.name).into(),
+                unit: metric.unit.as_deref().map(Into::into),
+                kind: kind.as_deref().map(Into::into),
+            }),
             time: sample.time.unwrap_or(*received_at),
             device_time: sample.time.is_some(),
             received_at: *received_at,
             value: metric.value.clone(),
-            unit: metric.unit.as_deref().map(Into::into),
-            kind: kind.as_deref().map(Into::into),
         }));
         Outcome::Stored
     }
@@ -87,7 +92,7 @@ impl Model {
     fn range(&self, device: &DeviceId, query: &RangeQuery) -> Vec<Point> {
         let mut points: Vec<Point> = self.points.get(device).cloned().unwrap_or_default();
         points.retain(|point| {
-            query.metric.as_deref().is_none_or(|metric| metric == &*point.metric)
+            query.metric.as_deref().is_none_or(|metric| metric == &*point.series.metric)
                 && query.from <= point.time
                 && point.time < query.to
         });
@@ -238,7 +243,7 @@ fn compare(telemetry: &Telemetry, model: &Model, queries: &[RangeQuery]) {
 fn compare_latest(telemetry: &Telemetry, model: &Model, device: &DeviceId) {
     let mut expected: BTreeMap<String, &Point> = BTreeMap::new();
     for point in model.points.get(device).map_or(&[][..], Vec::as_slice) {
-        let newest = expected.entry(point.metric.to_string()).or_insert(point);
+        let newest = expected.entry(point.series.metric.to_string()).or_insert(point);
         if point.time >= newest.time {
             *newest = point;
         }
@@ -247,13 +252,11 @@ fn compare_latest(telemetry: &Telemetry, model: &Model, device: &DeviceId) {
     assert_eq!(found.len(), expected.len());
     for (latest, point) in found.into_iter().zip(expected.into_values()) {
         let found = Point {
-            metric: latest.metric,
+            series: Arc::new(Series { metric: latest.metric, unit: latest.unit, kind: latest.kind }),
             time: latest.time,
             device_time: latest.device_time,
             received_at: latest.received_at,
             value: latest.value,
-            unit: latest.unit,
-            kind: latest.kind,
         };
         assert_eq!(text(&[found]), text(std::slice::from_ref(point)));
     }

@@ -60,7 +60,9 @@ pub(super) fn compare(telemetry: &Telemetry, points: &Points, question: &BucketQ
 
 /// The points of the question, in the order of time; equal times in the order given.
 fn selected<'a>(mut points: Vec<&'a Point>, question: &BucketQuery) -> Vec<&'a Point> {
-    points.retain(|point| *point.metric == *question.metric && question.from <= point.time && point.time < question.to);
+    points.retain(|point| {
+        *point.series.metric == *question.metric && question.from <= point.time && point.time < question.to
+    });
     points.sort_by_key(|point| point.time);
     points
 }
