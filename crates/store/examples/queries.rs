@@ -130,7 +130,7 @@ fn fill(appender: &mut Appender, devices: &[DeviceId], metrics: &[&str], seconds
     for second in (0..seconds).step_by(usize::try_from(interval).unwrap()) {
         for device in devices {
             noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            level = (level + i64::try_from(noise >> 62).unwrap() - 1).clamp(1000, 3000);
+            level = (level + i64::try_from((noise >> 33) % 5).unwrap() - 2).clamp(1000, 3000);
             let time = Timestamp::from_second(START + second).unwrap();
             let metrics = metrics.iter().zip(0..).map(|(name, offset)| Metric {
                 name: (*name).into(),

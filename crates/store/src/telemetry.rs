@@ -27,6 +27,9 @@
 //! | `quarantine` | a batch of the tail that was found corrupt |
 //! | `total` | one row: running totals, and how far the tail was trimmed |
 //!
+//! Chunks are found by the time they begin at. One may reach seven days further, so the chunks of more than an hour
+//! have an index of their own (`chunk_long`): the others over a moment begin within the hour before it (`stored`).
+//!
 //! In memory each device has a *head*: its samples that are in the tail and in no chunk, its
 //! cursor and its newest values.
 //!

@@ -16,6 +16,8 @@ use super::{IngestCounters, Stored, Submission, Waiting};
 
 /// Messages in one commit, at most: bounds how long the first of them waits.
 const MAX_BATCH: usize = 4096;
+/// Entries in one commit, about: a commit is one blob, and one request can hold a thousand samples.
+const MAX_ENTRIES: usize = 16_384;
 /// How often the store is tended when nothing comes in.
 const IDLE: Duration = Duration::from_secs(1);
 /// Waits between attempts to commit while the store cannot: the first, and the longest.
@@ -65,9 +67,12 @@ impl Writer {
                 None => {}
             }
         }
+        let mut entries: usize = batch.iter().map(|submission| submission.entries.len()).sum();
         while batch.len() < MAX_BATCH
+            && entries < MAX_ENTRIES
             && let Ok(next) = self.submissions.try_recv()
         {
+            entries += next.entries.len();
             batch.push(next);
         }
         true

@@ -15,6 +15,8 @@ use crate::time::to_nanoseconds;
 
 /// Estimated memory of a column besides its values and name.
 const COLUMN_BYTES: usize = 256;
+/// Telemetry types that a new sample is compared with.
+const FEW_KINDS: usize = 64;
 /// Estimated memory of a new text besides its bytes.
 const WORD_BYTES: usize = 80;
 
@@ -173,12 +175,15 @@ impl Rows {
         let kind = match kind {
             None => 0,
             Some(kind) => {
-                // A device has few kinds; the last one is the most likely.
-                let place = self.kind_names.iter().rposition(|known| **known == *kind).unwrap_or_else(|| {
+                // A device has few kinds, and the last one is the most likely. Of one that has many, only the
+                // last few are found again: a kind may stand in the list twice, and a sample costs the same.
+                let recent = self.kind_names.len().saturating_sub(FEW_KINDS);
+                let known = self.kind_names[recent..].iter().rposition(|known| **known == *kind);
+                let place = known.map_or(self.kind_names.len(), |place| recent + place);
+                if known.is_none() {
                     bytes += WORD_BYTES + kind.len();
                     self.kind_names.push(Arc::from(kind));
-                    self.kind_names.len() - 1
-                });
+                }
                 u32::try_from(place).expect("a head has no more kinds than samples") + 1
             }
         };

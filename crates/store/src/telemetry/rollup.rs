@@ -55,7 +55,7 @@ mod read;
 
 pub(super) use job::Job;
 pub(super) use page::Page;
-pub(super) use read::{Decoded, Rolled, rows};
+pub(super) use read::{Decoded, Piece, pieces};
 
 /// Nanoseconds of a UTC day.
 pub(super) const DAY: i64 = 86_400 * 1_000_000_000;

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::chunk::Chunk;
 use super::codec::Malformed;
-use super::rollup::{Decoded, Resolution, Rolled, day_of, rows};
+use super::rollup::{Decoded, Piece, Resolution, day_of, pieces};
 use super::shared::{Device, State, add};
 use super::{Telemetry, checksum, stored};
 use crate::error::{During, StoreError};
@@ -45,7 +45,7 @@ pub(super) struct View<'a> {
     /// The day before which retention has dropped chunks, or is about to.
     raw_from: i64,
     /// Of each resolution, the page that was read last.
-    decoded: RefCell<[Decoded; Resolution::ALL.len()]>,
+    decoded: [RefCell<Decoded>; Resolution::ALL.len()],
 }
 
 /// What the database says of a device that was sealed before.
@@ -95,7 +95,7 @@ impl Telemetry {
                         Some(sealed) if is_same => (Some(sealed.number), i64::MAX),
                         _ => (number, visible),
                     };
-                    let decoded = RefCell::default();
+                    let decoded = Default::default();
                     let view = View { telemetry: self, connection, number, visible, raw_from, decoded };
                     let outcome = read(&view, copied);
                     transaction.finish().map_err(failed)?;
@@ -138,19 +138,24 @@ impl View<'_> {
         Ok((sources.len() <= most).then_some(sources))
     }
 
-    /// What rollups answer of a span; the rest stands in the chunks of this view.
-    pub(super) fn rolled(&self, metric: &str, resolution: Resolution, span: Span) -> Result<Rolled, StoreError> {
+    /// What rollups answer of a span, piece by piece; what they leave open stands in the chunks of this view.
+    /// `each` says whether to go on, and may ask for the pieces of a finer resolution.
+    pub(super) fn rolled(
+        &self,
+        metric: &str,
+        resolution: Resolution,
+        span: Span,
+        each: &mut dyn FnMut(Piece<'_>) -> Result<bool, StoreError>,
+    ) -> Result<(), StoreError> {
         // Rollups know of all chunks that are sealed, so a view of fewer cannot use them.
-        match self.number.filter(|_| self.visible == i64::MAX) {
-            Some(number) => {
-                let decoded = &mut self.decoded.borrow_mut()[resolution as usize];
-                let rolled = rows(self.connection, number, metric, resolution, span, decoded);
-                let rolled = rolled.map_err(|source| self.failed(source))?;
-                add(&self.telemetry.shared.totals.corrupt_chunk_reads, rolled.corrupt);
-                Ok(rolled)
-            }
-            None => Ok(Rolled { open: vec![span], ..Rolled::default() }),
-        }
+        let Some(number) = self.number.filter(|_| self.visible == i64::MAX) else {
+            return each(Piece::Open(span)).map(drop);
+        };
+        let decoded = &mut self.decoded[resolution as usize].borrow_mut();
+        let failed = |source| self.failed(source);
+        let corrupt = pieces(self.connection, number, (metric, resolution, span), decoded, failed, each)?;
+        add(&self.telemetry.shared.totals.corrupt_chunk_reads, corrupt);
+        Ok(())
     }
 
     /// Reads one chunk. A corrupt one is passed over, logged and counted.

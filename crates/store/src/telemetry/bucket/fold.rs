@@ -7,7 +7,7 @@ use super::super::Telemetry;
 use super::super::chunk::{Chunk, Series};
 use super::super::codec::Malformed;
 use super::super::head::{Column, Head, Values, Words};
-use super::super::rollup::Resolution;
+use super::super::rollup::{Piece, Resolution};
 use super::super::shared::Device;
 use super::super::view::{Source, Span, View};
 use super::accumulator::Place;
@@ -25,8 +25,10 @@ pub(in crate::telemetry) struct Buckets {
     pub(in crate::telemetry) span: Span,
     limit: usize,
     found: BTreeMap<i128, Accumulator>,
-    /// Chunks that were counted by their statistics, for the first and last values of their bucket.
+    /// Chunks that were counted by their statistics, for the first and last values of their bucket: looked at when
+    /// what is around them is known, or when there are many.
     unopened: BTreeMap<i128, Vec<Source>>,
+    unopened_count: usize,
 }
 
 /// A part of a column, in the order of time.
@@ -54,7 +56,8 @@ impl Telemetry {
                 for run in &head {
                     buckets.add(run);
                 }
-                buckets.fold_rollups(view, metric, &Resolution::ALL)
+                buckets.fold_rollups(view, metric, &Resolution::ALL)?;
+                buckets.open_edges(view, metric)
             },
         )
     }
@@ -70,19 +73,20 @@ fn fold_chunks(view: &View<'_>, metric: &str, buckets: &mut Buckets) -> Result<(
                 continue;
             }
             if buckets.is_beyond(source.span.from) {
-                return buckets.open_edges(view, metric);
+                return Ok(());
             }
             buckets.add_source(view, metric, source)?;
         }
         if stretch.to >= rest.to {
-            return buckets.open_edges(view, metric);
+            return Ok(());
         }
         rest.from = stretch.to + 1;
     }
 }
 
 impl Buckets {
-    /// Adds rollups where they lie in one bucket, the coarsest first; then what is left of the span, from the chunks.
+    /// Adds rollups where they lie in one bucket, the coarsest first; and what they leave open of the span, from finer
+    /// ones and in the end from the chunks. In the order of time, so that it can stop behind the last bucket wanted.
     fn fold_rollups(&mut self, view: &View<'_>, metric: &str, resolutions: &[Resolution]) -> Result<(), StoreError> {
         let Some((coarsest, finer)) = resolutions.split_last() else {
             return fold_chunks(view, metric, self);
@@ -91,31 +95,38 @@ impl Buckets {
             return self.fold_rollups(view, metric, finer);
         }
         if let Some(sources) = view.few_sources(self.span)? {
-            for source in sources {
-                self.add_source(view, metric, source)?;
-            }
-            return self.open_edges(view, metric);
+            return sources.into_iter().try_for_each(|source| self.add_source(view, metric, source));
         }
         let whole = self.span;
-        let mut rolled = view.rolled(metric, *coarsest, whole)?;
-        for (window, values) in rolled.rows {
-            let bucket = self.grid.number(window.from);
-            if bucket != self.grid.number(window.to) {
-                rolled.open.push(window);
-            } else if let Some(bucket) = self.bucket(bucket) {
-                bucket.join(values);
+        // What is left open and touches is read together.
+        let mut open: Option<Span> = None;
+        view.rolled(metric, *coarsest, whole, &mut |piece| {
+            let next = match piece {
+                Piece::Open(span) => span,
+                Piece::Window(window, values) => {
+                    let bucket = self.grid.number(window.from);
+                    if bucket == self.grid.number(window.to) {
+                        if let Some(bucket) = self.bucket(bucket) {
+                            bucket.join(values.clone());
+                        }
+                        return Ok(!self.is_beyond(window.from));
+                    }
+                    window
+                }
+            };
+            match &mut open {
+                Some(open) if open.to.checked_add(1) == Some(next.from) => open.to = next.to,
+                _ => {
+                    if let Some(before) = open.replace(next) {
+                        self.span = before;
+                        self.fold_rollups(view, metric, finer)?;
+                    }
+                }
             }
-        }
-        rolled.open.sort_unstable_by_key(|open| open.from);
-        rolled.open.dedup_by(|next, open| {
-            let touches = open.to.checked_add(1) == Some(next.from);
-            if touches {
-                open.to = next.to;
-            }
-            touches
-        });
-        for open in rolled.open {
-            self.span = open;
+            Ok(!self.is_beyond(next.from))
+        })?;
+        if let Some(last) = open {
+            self.span = last;
             self.fold_rollups(view, metric, finer)?;
         }
         self.span = whole;
@@ -123,7 +134,7 @@ impl Buckets {
     }
 
     pub(in crate::telemetry) fn new(grid: Grid, span: Span, limit: usize) -> Self {
-        Self { grid, span, limit, found: BTreeMap::new(), unopened: BTreeMap::new() }
+        Self { grid, span, limit, found: BTreeMap::new(), unopened: BTreeMap::new(), unopened_count: 0 }
     }
 
     /// The buckets with points, by number.
@@ -154,7 +165,7 @@ impl Buckets {
                 return None;
             }
             self.found.remove(&last);
-            self.unopened.remove(&last);
+            self.unopened_count -= self.unopened.remove(&last).map_or(0, |sources| sources.len());
         }
         Some(self.found.entry(number).or_default())
     }
@@ -197,14 +208,17 @@ impl Buckets {
             }
             if is_there {
                 self.unopened.entry(bucket).or_default().push(source);
+                self.unopened_count += 1;
             }
             Ok(())
-        })
+        })?;
+        if self.unopened_count > STRETCH { self.open_edges(view, metric) } else { Ok(()) }
     }
 
     /// Decodes, of the chunks that were counted by their statistics, those that can hold the first
     /// or the last value of their bucket.
     fn open_edges(&mut self, view: &View<'_>, metric: &str) -> Result<(), StoreError> {
+        self.unopened_count = 0;
         for (bucket, mut sources) in std::mem::take(&mut self.unopened) {
             let Some(bucket) = self.found.get_mut(&bucket) else {
                 continue;

@@ -1,12 +1,13 @@
 //! Reading rollups: what they answer of a span, and what is left to be read from the chunks.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 
 use super::super::bucket::Accumulator;
 use super::super::checksum::of_rollup;
 use super::super::view::Span;
 use super::page::{Header, Windows};
 use super::{DAY, Resolution, day_of, day_start};
+use crate::error::StoreError;
 
 /// The page that was decoded last. The edges of neighbouring buckets lie in the same one.
 #[derive(Debug, Default)]
@@ -25,57 +26,69 @@ struct Page {
 }
 
 impl Decoded {
-    fn is(&self, resolution: Resolution, first_day: i64, metric: &str) -> bool {
-        self.page
-            .as_ref()
-            .is_some_and(|page| (page.resolution, page.first_day) == (resolution, first_day) && *page.metric == *metric)
+    /// The page of a row, decoded unless it is the one that was. None when it is corrupt.
+    fn read(
+        &mut self,
+        row: &Row<'_>,
+        device: i64,
+        (metric, resolution, first_day): (&str, Resolution, i64),
+    ) -> rusqlite::Result<Option<&Page>> {
+        let is_known = self.page.as_ref().is_some_and(|page| {
+            (page.resolution, page.first_day) == (resolution, first_day) && *page.metric == *metric
+        });
+        if !is_known {
+            let blob = row.get_ref(1)?.as_blob()?;
+            let is_its_own = of_rollup(device, resolution.number(), first_day, blob).matches(row.get(2)?);
+            let header = Header::open(blob, day_start(first_day)).ok().filter(|_| is_its_own);
+            self.page = header.and_then(|header| {
+                let windows = header.windows(metric).ok()?;
+                Some(Page { resolution, first_day, metric: metric.into(), days: header.days, windows })
+            });
+        }
+        Ok(self.page.as_ref())
     }
 }
 
-/// What rollups answer of a span.
-#[derive(Debug, Default)]
-pub(in crate::telemetry) struct Rolled {
-    /// The windows with points, in the order of time.
-    pub(in crate::telemetry) rows: Vec<(Span, Accumulator)>,
-    /// What must be read from the chunks, in the order of time: days that are not rolled up, and
-    /// the parts of windows at the ends of the span.
-    pub(in crate::telemetry) open: Vec<Span>,
-    /// Pages that were corrupt, and were passed over.
-    pub(in crate::telemetry) corrupt: u64,
+/// What rollups answer of a span, in the order of time.
+#[derive(Debug)]
+pub(in crate::telemetry) enum Piece<'a> {
+    /// A window with points.
+    Window(Span, &'a Accumulator),
+    /// What must be read from the chunks: days that are not rolled up, and the parts of windows at the ends of the
+    /// span.
+    Open(Span),
 }
 
-/// The windows of one metric of a device that lie wholly in a span. The connection is inside the
-/// transaction that the chunks are read in. Points of the head are in none of them.
-pub(in crate::telemetry) fn rows(
+/// Hands out what rollups answer of a span, piece by piece: windows of one metric of a device that lie wholly in it.
+/// Points of the head are in none of them. The connection is inside the transaction that the chunks are read in.
+/// `each` says whether to go on. Answers how many pages were corrupt, and were passed over.
+pub(in crate::telemetry) fn pieces(
     connection: &Connection,
     device: i64,
-    metric: &str,
-    resolution: Resolution,
-    span: Span,
+    (metric, resolution, span): (&str, Resolution, Span),
     decoded: &mut Decoded,
-) -> rusqlite::Result<Rolled> {
-    let mut rolled = Rolled::default();
+    failed: impl Fn(rusqlite::Error) -> StoreError,
+    each: &mut dyn FnMut(Piece<'_>) -> Result<bool, StoreError>,
+) -> Result<u64, StoreError> {
+    let mut corrupt = 0;
     let mut open_from = Some(span.from);
     let (first_day, last_day) = (day_of(span.from), day_of(span.to));
-    let due = due(connection, device, first_day, last_day)?;
-    let mut statement = connection.prepare_cached(
-        "SELECT first_day, page, checksum FROM rollup INDEXED BY rollup_by_day
-         WHERE device = ?1 AND resolution = ?2 AND first_day BETWEEN ?3 AND ?4 ORDER BY first_day",
-    )?;
-    let mut pages = statement.query(params![device, resolution.number(), resolution.page_of(first_day), last_day])?;
-    while let Some(row) = pages.next()? {
-        let page_day: i64 = row.get(0)?;
-        if !decoded.is(resolution, page_day, metric) {
-            let blob = row.get_ref(1)?.as_blob()?;
-            let is_its_own = of_rollup(device, resolution.number(), page_day, blob).matches(row.get(2)?);
-            let header = Header::open(blob, day_start(page_day)).ok().filter(|_| is_its_own);
-            decoded.page = header.and_then(|header| {
-                let windows = header.windows(metric).ok()?;
-                Some(Page { resolution, first_day: page_day, metric: metric.into(), days: header.days, windows })
-            });
-        }
-        let Some(Page { days, windows, .. }) = &decoded.page else {
-            rolled.corrupt += 1;
+    let due = due(connection, device, first_day, last_day).map_err(&failed)?;
+    let mut statement = connection
+        .prepare_cached(
+            "SELECT first_day, page, checksum FROM rollup INDEXED BY rollup_by_day
+             WHERE device = ?1 AND resolution = ?2 AND first_day BETWEEN ?3 AND ?4 ORDER BY first_day",
+        )
+        .map_err(&failed)?;
+    let mut pages = statement
+        .query(params![device, resolution.number(), resolution.page_of(first_day), last_day])
+        .map_err(&failed)?;
+    while let Some(row) = pages.next().map_err(&failed)? {
+        let page_day: i64 = row.get(0).map_err(&failed)?;
+        let Some(Page { days, windows, .. }) =
+            decoded.read(row, device, (metric, resolution, page_day)).map_err(&failed)?
+        else {
+            corrupt += 1;
             tracing::error!(device, page_day, "a page of rollups is corrupt; it is passed over");
             continue;
         };
@@ -90,21 +103,25 @@ pub(in crate::telemetry) fn rows(
             let Some((from, to)) = aligned(day, width, span) else {
                 continue;
             };
-            if let Some(open) = open_from.filter(|open| *open < from) {
-                rolled.open.push(Span { from: open, to: from - 1 });
+            if let Some(open) = open_from.filter(|open| *open < from)
+                && !each(Piece::Open(Span { from: open, to: from - 1 }))?
+            {
+                return Ok(corrupt);
             }
             open_from = to.checked_add(1).filter(|next| *next <= span.to);
             let number = |time: i64| ((time - page_start) / width) as u32;
             for (window, found) in windows.range(number(from)..=number(to)) {
                 let start = page_start + i64::from(*window) * width;
-                rolled.rows.push((Span { from: start, to: start + (width - 1) }, found.clone()));
+                if !each(Piece::Window(Span { from: start, to: start + (width - 1) }, found))? {
+                    return Ok(corrupt);
+                }
             }
         }
     }
     if let Some(open) = open_from.filter(|open| *open <= span.to) {
-        rolled.open.push(Span { from: open, to: span.to });
+        each(Piece::Open(Span { from: open, to: span.to }))?;
     }
-    Ok(rolled)
+    Ok(corrupt)
 }
 
 /// The days of a device that are marked, rising.

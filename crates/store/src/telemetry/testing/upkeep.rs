@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tesaiot_contract::DeviceId;
 use tesaiot_contract::telemetry::{Metric, Sample, Value};
 
-use crate::telemetry::rollup::{DAY, Decoded, Resolution, rows};
+use crate::telemetry::rollup::{DAY, Decoded, Piece, Resolution, pieces};
 use crate::telemetry::view::Span;
 use crate::telemetry::{
     Appender, Bucket, BucketQuery, Entry, MessageQuery, Options, RangeQuery, Retention, RetentionRule, Telemetry,
@@ -60,6 +60,22 @@ fn points(telemetry: &Telemetry, device: &DeviceId) -> usize {
     telemetry.range(device, &RangeQuery::default()).unwrap().len()
 }
 
+/// How many windows of the first device rollups have in a span, and what they leave open.
+fn rolled(appender: &Appender, resolution: Resolution, span: Span) -> (usize, Vec<Span>) {
+    let (mut windows, mut open) = (0, Vec::new());
+    let asked = ("temperature", resolution, span);
+    let failed = |error| panic!("{error}");
+    pieces(&appender.connection, 1, asked, &mut Decoded::default(), failed, &mut |piece| {
+        match piece {
+            Piece::Window(..) => windows += 1,
+            Piece::Open(span) => open.push(span),
+        }
+        Ok(true)
+    })
+    .unwrap();
+    (windows, open)
+}
+
 #[test]
 fn a_day_that_is_over_is_answered_without_its_chunks() {
     let directory = tempfile::tempdir().unwrap();
@@ -76,21 +92,41 @@ fn a_day_that_is_over_is_answered_without_its_chunks() {
     settle(&mut appender, START + 5 * DAY);
     for (resolution, windows) in [(Resolution::Minute, 144), (Resolution::Hour, 24), (Resolution::Day, 1)] {
         let span = Span { from: START + DAY, to: START + 2 * DAY - 1 };
-        let rolled = rows(&appender.connection, 1, "temperature", resolution, span, &mut Decoded::default()).unwrap();
-        assert_eq!((rolled.rows.len(), rolled.open.len()), (windows, 0), "{resolution:?}");
+        let (found, open) = rolled(&appender, resolution, span);
+        assert_eq!((found, open.len()), (windows, 0), "{resolution:?}");
     }
     // What does not fill a window is left to the chunks.
     let span = Span { from: START + 1, to: START + DAY / 2 };
-    let rolled = rows(&appender.connection, 1, "temperature", Resolution::Hour, span, &mut Decoded::default()).unwrap();
-    assert_eq!(rolled.rows.len(), 11);
+    let (found, open) = rolled(&appender, Resolution::Hour, span);
+    assert_eq!(found, 11);
     let hour = 60 * MINUTE;
     assert_eq!(
-        rolled.open,
+        open,
         [Span { from: START + 1, to: START + hour - 1 }, Span { from: START + 12 * hour, to: START + DAY / 2 }]
     );
     assert_eq!(hours(&telemetry, &pump), expected);
     appender.connection.execute("DELETE FROM chunk", []).unwrap();
     assert_eq!(hours(&telemetry, &pump), expected, "the rollups alone answer");
+}
+
+#[test]
+fn a_page_behind_the_last_bucket_wanted_is_not_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options { few_chunks: 0, ..Options::default() };
+    let (telemetry, mut appender) = Telemetry::open(&directory.path().join("t.db"), options).unwrap();
+    let pump = device("pump");
+    appender.append(&samples(&pump, START, START + 3 * DAY)).unwrap();
+    appender.seal_all().unwrap();
+    settle(&mut appender, START + 6 * DAY);
+    let query = BucketQuery { metric: "temperature".into(), width: Duration::from_secs(60), ..BucketQuery::default() };
+    let all = telemetry.buckets(&pump, &query).unwrap();
+    let later = "UPDATE rollup SET page = CAST(page || x'00' AS BLOB) WHERE first_day > (SELECT min(first_day) FROM rollup WHERE resolution = 0)";
+    assert_eq!(appender.connection.execute(later, []).unwrap(), 2);
+    let first = telemetry.buckets(&pump, &BucketQuery { limit: 5, ..query.clone() }).unwrap();
+    assert_eq!(first, all[..5]);
+    assert_eq!(telemetry.counts().corrupt_chunk_reads, 0, "nothing of the later days was looked at");
+    assert_eq!(telemetry.buckets(&pump, &query).unwrap(), all);
+    assert_eq!(telemetry.counts().corrupt_chunk_reads, 2);
 }
 
 #[test]
