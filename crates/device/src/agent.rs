@@ -45,7 +45,7 @@ pub use status::{AgentStatus, Link, StatusError, ask};
 /// Commands that the broker may have unacknowledged towards us.
 const COMMAND_WINDOW: u16 = 64;
 /// Samples that may be unacknowledged: a platform that commits before it acknowledges is kept busy by as many.
-const WINDOW: usize = crate::in_flight::WINDOW as usize;
+const WINDOW: usize = crate::publisher::WINDOW as usize;
 
 /// How an agent works.
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@ mod stream;
 mod tls_words;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +43,19 @@ impl Default for Deadlines {
     }
 }
 
+/// How long each step took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Phases {
+    /// Resolving the host name
+    pub dns: Duration,
+    /// Connecting to one of its addresses
+    pub tcp: Duration,
+    /// The TLS handshake
+    pub tls: Duration,
+    /// From CONNECT to the broker's consent; known once there is an MQTT connection
+    pub connect: Duration,
+}
+
 /// Opens TLS connections to one host and port. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Connector {
@@ -75,18 +88,29 @@ impl Connector {
     ///
     /// # Errors
     /// [`ConnectError`], which names the step.
-    pub async fn connect(&self) -> Result<TlsStream, ConnectError> {
+    pub async fn connect(&self) -> Result<(TlsStream, Phases), ConnectError> {
+        let began = Instant::now();
         let addresses = self.resolve().await?;
+        let resolved = Instant::now();
         let stream = self.dial(&addresses).await?;
-        let deadline = Instant::now() + self.deadlines.tls;
-        match tesaiot_tls::connect(&self.tls, &self.host, stream, deadline).await {
-            Ok(stream) => Ok(TlsStream::new(stream)),
+        let dialled = Instant::now();
+        match tesaiot_tls::connect(&self.tls, &self.host, stream, dialled + self.deadlines.tls).await {
+            Ok(stream) => {
+                let (dns, tcp, tls) = (resolved - began, dialled - resolved, dialled.elapsed());
+                Ok((TlsStream::new(stream), Phases { dns, tcp, tls, ..Phases::default() }))
+            }
             Err(error) => Err(self.error(Step::Tls, Cause::Tls(Box::new(error)))),
         }
     }
 
     async fn resolve(&self) -> Result<Vec<SocketAddr>, ConnectError> {
         let host = self.host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(&self.host);
+        // RFC 6761 section 6.3: `localhost` is this machine whatever a resolver says, so none is asked. Asking one takes
+        // a thread, which costs more than all the rest of connecting to this machine.
+        if host.eq_ignore_ascii_case("localhost") {
+            let addresses = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+            return Ok(addresses.map(|address| SocketAddr::new(address, self.port)).to_vec());
+        }
         match timeout(self.deadlines.dns, lookup_host((host, self.port))).await {
             Ok(Ok(addresses)) => Ok(addresses.take(MAX_ADDRESSES).collect()),
             Ok(Err(error)) => Err(self.error(Step::Dns, Cause::Io(error))),
@@ -127,6 +151,6 @@ impl Open for Connector {
     type Error = ConnectError;
 
     async fn open(&mut self) -> Result<TlsStream, ConnectError> {
-        self.connect().await
+        self.connect().await.map(|(stream, _)| stream)
     }
 }

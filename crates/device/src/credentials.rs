@@ -13,7 +13,7 @@ use tesaiot_mqtt::client::Options;
 use tesaiot_mqtt::packet::Version;
 use tesaiot_tls::{ClientIdentity, ClientSettings, ConfigError, TrustAnchors, Versions, client_config};
 
-use crate::in_flight::WINDOW;
+use crate::publisher::WINDOW;
 
 /// How a device proves who it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

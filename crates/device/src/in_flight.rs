@@ -6,10 +6,6 @@ use std::pin::Pin;
 
 use tesaiot_mqtt::client::{Pending, Published};
 
-/// How many messages of a run may be unacknowledged. A broker that commits before it acknowledges is kept busy by as
-/// many.
-pub const WINDOW: u16 = 512;
-
 type Outcome = Pin<Box<dyn Future<Output = Published> + Send>>;
 
 /// Waits for the oldest outcome. Later ones that are known already come at once after it, so nothing is missed and

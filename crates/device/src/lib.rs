@@ -8,6 +8,7 @@
 //! | [`session`] | a stream → an accepted MQTT connection, or who refused what |
 //! | [`sensor`] | what is measured |
 //! | [`sampler`] | several sensors, each on its own time |
+//! | [`profile`] | what a simulated device measures, declared |
 //! | [`publisher`] | one run of messages over one connection |
 //! | [`outbox`] | messages on disk until they are confirmed |
 //! | [`doctor`] | one check after the other, and which level of security a connection meets |
@@ -21,6 +22,7 @@ pub mod credentials;
 pub mod doctor;
 mod in_flight;
 pub mod outbox;
+pub mod profile;
 pub mod publisher;
 pub mod random;
 pub mod sampler;
@@ -35,6 +37,6 @@ pub use sampler::{Plan, Sampler, SamplerError};
 pub use sensor::{Sensor, SensorError};
 pub use session::{Session, SessionError};
 pub use settings::{Flags, Settings, SettingsError};
-pub use tesaiot_mqtt::client::{Lost, Pending};
+pub use tesaiot_mqtt::client::Lost;
 pub use tesaiot_mqtt::packet::{DisconnectReasonCode, PublishAckReason, Version as MqttVersion};
 pub use tesaiot_mqtt::{Message, QoS};

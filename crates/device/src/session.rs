@@ -3,14 +3,17 @@
 mod error;
 mod reason;
 
+use std::future::Future;
 use std::time::Duration;
 
 use tesaiot_mqtt::Message;
-use tesaiot_mqtt::client::{self, Connected, Lost, Options, Pending};
+use tesaiot_mqtt::client::direct::Direct;
+use tesaiot_mqtt::client::{self, Connected, Lost, Options};
+use tesaiot_mqtt::packet::Version;
 use tesaiot_tls::{TlsVersion, diagnose_error};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-use crate::connect::Connector;
+use crate::connect::{Connector, Phases, TlsStream};
 use error::with_source;
 pub use error::{Fault, SessionError};
 pub use reason::Reason;
@@ -23,10 +26,18 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 pub struct Session {
     /// The connection: handle, messages, what the broker said.
     pub connected: Connected,
-    /// The outcome of the message that was sent with CONNECT, when there was one.
-    pub first: Option<Pending>,
     /// The TLS version both ends agreed on.
     pub tls_version: Option<TlsVersion>,
+}
+
+/// An accepted connection for one user.
+pub struct DirectSession {
+    /// The connection.
+    pub direct: Direct<TlsStream>,
+    /// The TLS version both ends agreed on.
+    pub tls_version: Option<TlsVersion>,
+    /// How long it took to come about.
+    pub phases: Phases,
 }
 
 /// Opens a stream and connects over it.
@@ -34,41 +45,52 @@ pub struct Session {
 /// # Errors
 /// [`SessionError`], which says who refused what.
 pub async fn open(connector: &Connector, options: Options) -> Result<Session, SessionError> {
-    open_with(connector, options, None).await
+    let (stream, _) = connector.connect().await?;
+    let (tls_version, version) = (stream.version(), options.version);
+    let connected = answered(connector, version, client::connect(stream, options)).await?;
+    Ok(Session { connected, tls_version })
 }
 
-/// As [`open`], with a first message sent together with CONNECT.
+/// As [`open`], for one user that drives the connection itself. `first`, of QoS 1 or 2, leaves together with CONNECT as
+/// message number 0.
 ///
 /// # Errors
 /// As [`open`]; the message was not taken then.
-pub async fn open_with(
+pub async fn open_direct(
     connector: &Connector,
-    options: Options,
+    options: &Options,
     first: Option<Message>,
-) -> Result<Session, SessionError> {
-    let stream = connector.connect().await?;
+) -> Result<DirectSession, SessionError> {
+    let (stream, mut phases) = connector.connect().await?;
     let tls_version = stream.version();
-    let (host, port, version) = (connector.host().to_owned(), connector.port(), options.version);
-    let connecting = async {
-        match first {
-            Some(first) => {
-                let (connected, first) = client::connect_and_publish(stream, options, first).await?;
-                Ok((connected, Some(first)))
-            }
-            None => Ok((client::connect(stream, options).await?, None)),
-        }
+    let began = Instant::now();
+    let direct = answered(connector, options.version, Direct::connect(stream, options, first)).await?;
+    phases.connect = began.elapsed();
+    Ok(DirectSession { direct, tls_version, phases })
+}
+
+/// What the broker answers to CONNECT, in time.
+async fn answered<C>(
+    connector: &Connector,
+    version: Version,
+    connecting: impl Future<Output = Result<C, client::ConnectError>>,
+) -> Result<C, SessionError> {
+    let failed = match timeout(CONNECT_DEADLINE, connecting).await {
+        Ok(Ok(connected)) => return Ok(connected),
+        Ok(Err(error)) => Some(error),
+        Err(_) => None,
     };
-    match timeout(CONNECT_DEADLINE, connecting).await {
-        Ok(Ok((connected, first))) => Ok(Session { connected, first, tls_version }),
-        Ok(Err(client::ConnectError::Refused { reason, text })) => {
-            Err(SessionError::Refused { host, port, version, reason, text })
+    let (host, port) = (connector.host().to_owned(), connector.port());
+    Err(match failed {
+        Some(client::ConnectError::Refused { reason, text }) => {
+            SessionError::Refused { host, port, version, reason, text }
         }
-        Ok(Err(cause)) => match diagnose_error(&cause) {
-            Some(diagnosis) => Err(SessionError::Tls { host, port, diagnosis: Box::new(diagnosis) }),
-            None => Err(SessionError::Broken { host, port, cause }),
+        Some(cause) => match diagnose_error(&cause) {
+            Some(diagnosis) => SessionError::Tls { host, port, diagnosis: Box::new(diagnosis) },
+            None => SessionError::Broken { host, port, cause },
         },
-        Err(_) => Err(SessionError::TimedOut { host, port, after: CONNECT_DEADLINE }),
-    }
+        None => SessionError::TimedOut { host, port, after: CONNECT_DEADLINE },
+    })
 }
 
 /// Why an established connection ended, in one line.

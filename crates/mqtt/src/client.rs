@@ -3,13 +3,15 @@
 //! One task ([`driver`]) owns the stream. [`Client`] is a handle that any number of tasks may clone; publishing
 //! pipelines, up to the receive maximum. When the connection ends, every message that was not acknowledged is
 //! reported as lost to the one who published it: nothing is silently dropped and nothing is silently resent.
-//! [`reconnect`] brings a connection back.
+//! [`reconnect`] brings a connection back. [`direct`] is a connection for one user that needs no task.
 
+pub mod direct;
 mod driver;
 mod options;
 pub mod reconnect;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -164,40 +166,41 @@ pub async fn connect<S>(stream: S, options: Options) -> Result<Connected, Connec
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    establish(stream, options, None).await
+    let Established { link, outbound, acknowledgement, .. } = handshake(stream, &options, None).await?;
+    let session_present = acknowledgement.session_present;
+    let (commands, command_queue) = mpsc::channel(options.queue);
+    let (messages_in, messages) = mpsc::channel(options.queue);
+    let driver = Driver::new(link, outbound, &options, &acknowledgement, command_queue, messages_in);
+    let task = tokio::spawn(driver.run());
+    let client = Client { commands, task: Arc::new(Mutex::new(Some(task))) };
+    Ok(Connected { client, messages, session_present, acknowledgement })
 }
 
-/// As [`connect`], with a first message of QoS 1 or 2 in the same flight as CONNECT: a client need not wait for CONNACK
-/// (MQTT 5 section 3.1.4), and one that has one thing to say is done a round trip earlier. A broker that refuses
-/// CONNECT processes nothing after it (MQTT-3.1.4-6), so a refusal means that the message was not taken.
-pub async fn connect_and_publish<S>(
-    stream: S,
-    options: Options,
-    first: Message,
-) -> Result<(Connected, Pending), ConnectError>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let (done, outcome) = oneshot::channel();
-    let connected = establish(stream, options, Some((first, done))).await?;
-    Ok((connected, Pending(outcome)))
+/// What CONNECT and CONNACK left behind.
+struct Established<S, T> {
+    link: Link<S>,
+    outbound: Outbound<T>,
+    acknowledgement: Box<ConnectAck>,
+    /// The first message, when it is larger than the broker takes: its bytes, and what the broker takes.
+    too_large: Option<(T, u32, u32)>,
 }
 
-async fn establish<S>(
+/// Sends CONNECT, with a first message behind it, and waits for CONNACK.
+async fn handshake<S, T>(
     stream: S,
-    options: Options,
-    first: Option<(Message, oneshot::Sender<Published>)>,
-) -> Result<Connected, ConnectError>
+    options: &Options,
+    first: Option<(Message, T)>,
+) -> Result<Established<S, T>, ConnectError>
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut link = Link::new(stream, Codec::client(options.version, options.max_packet_size));
-    link.send(connect_packet(&options)).map_err(LinkError::from)?;
+    link.send(connect_packet(options)).map_err(LinkError::from)?;
     // One message is within every receive maximum: the least a broker can announce is 1.
     let mut outbound = Outbound::new(1);
     let mut first_packet = None;
-    if let Some((message, done)) = first
-        && let Ok(packet_id) = outbound.start(done, message.qos)
+    if let Some((message, item)) = first
+        && let Ok(packet_id) = outbound.start(item, message.qos)
     {
         let publish = message.to_publish(message.qos, Some(packet_id), false, message.retain);
         let connect = link.pending_output();
@@ -215,23 +218,33 @@ where
             text: acknowledgement.reason_string.as_ref().map(ToString::to_string),
         });
     }
+    let mut too_large = None;
     if let Some(limit) = acknowledgement.max_packet_size {
         link.codec().set_max_outbound(limit);
         // It left before the limit was known. A broker does not take it, and need not say so (MQTT-3.2.2-15).
         if let Some((packet_id, size)) = first_packet
             && size > limit
-            && let Some(done) = outbound.finish(packet_id)
         {
-            let _ = done.send(Published::TooLarge { size, limit });
+            too_large = outbound.finish(packet_id).map(|item| (item, size, limit));
         }
     }
-    let session_present = acknowledgement.session_present;
-    let (commands, command_queue) = mpsc::channel(options.queue);
-    let (messages_in, messages) = mpsc::channel(options.queue);
-    let driver = Driver::new(link, outbound, &options, &acknowledgement, command_queue, messages_in);
-    let task = tokio::spawn(driver.run());
-    let client = Client { commands, task: Arc::new(Mutex::new(Some(task))) };
-    Ok(Connected { client, messages, session_present, acknowledgement })
+    Ok(Established { link, outbound, acknowledgement, too_large })
+}
+
+/// Messages that may be unacknowledged towards this broker.
+fn window(options: &Options, acknowledgement: &ConnectAck) -> u16 {
+    match options.version {
+        Version::V5 => acknowledgement.receive_max.get(),
+        Version::V3 => options.receive_maximum,
+    }
+}
+
+/// The longest silence this broker wants.
+fn keep_alive(options: &Options, acknowledgement: &ConnectAck) -> Duration {
+    match acknowledgement.server_keepalive_sec {
+        Some(seconds) => Duration::from_secs(u64::from(seconds)),
+        None => options.keep_alive,
+    }
 }
 
 fn connect_packet(options: &Options) -> Packet {

@@ -4,6 +4,7 @@
 //! and knows sizes and reserved flags, [`rules`] knows what bytes and fields may say.
 
 mod frame;
+mod publish;
 mod rules;
 mod v3;
 
@@ -12,6 +13,8 @@ use rmqtt_codec::error::{DecodeError, EncodeError};
 use tokio_util::codec::{Decoder, Encoder};
 
 use crate::packet::{DisconnectReasonCode, Packet, PublishAckReason, Version};
+
+pub use publish::PlainPublish;
 
 const FIRST_BYTE_OF_CONNECT: u8 = 0x10;
 
@@ -160,6 +163,9 @@ impl Codec {
             && bytes.first().is_some_and(|first| *first != FIRST_BYTE_OF_CONNECT)
         {
             return Err(ProtocolError::NotMqtt);
+        }
+        if let Some(packet) = self.decode_plain_puback(bytes) {
+            return Ok(Some(packet));
         }
         let Some(frame) = frame::peek(bytes, self.version())? else { return Ok(None) };
         let limit = match (&self.inner, self.max_packet_size) {

@@ -13,7 +13,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::codec::{Codec, ProtocolError};
+use crate::codec::{Codec, PlainPublish, ProtocolError};
 use crate::packet::{Packet, PacketId};
 
 /// What one system call may bring: a full TLS record.
@@ -86,6 +86,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     /// Encodes a packet into the output buffer. It leaves with the next flush.
     pub fn send(&mut self, packet: Packet) -> Result<(), ProtocolError> {
         self.codec.encode(packet, &mut self.output)
+    }
+
+    /// Encodes a PUBLISH without properties into the output buffer.
+    ///
+    /// # Errors
+    /// As [`Codec::encode_publish`].
+    pub fn send_publish(&mut self, publish: PlainPublish<'_>) -> Result<(), ProtocolError> {
+        self.codec.encode_publish(publish, &mut self.output)
     }
 
     /// Encodes a plain PUBACK into the output buffer.

@@ -39,7 +39,6 @@ pub(crate) fn data(text: impl fmt::Display) -> anyhow::Result<()> {
 }
 
 /// Writes bytes to stdout as they are.
-#[cfg(feature = "platform")]
 pub(crate) fn bytes(bytes: &[u8]) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
     written(stdout.write_all(bytes).and_then(|()| stdout.flush()))

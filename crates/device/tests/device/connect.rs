@@ -48,7 +48,7 @@ async fn a_name_with_several_addresses_is_tried_until_one_answers() {
         let mut stream = accept(&Arc::clone(&config), stream, Instant::now() + Duration::from_secs(5)).await.unwrap();
         stream.read_u8().await.map_err(|error| error.kind())
     });
-    let stream = connector.connect().await.unwrap();
+    let (stream, _) = connector.connect().await.unwrap();
     assert_eq!(stream.version(), Some(TlsVersion::Tls13));
     drop(stream);
     assert!(serving.await.unwrap().is_err(), "nothing was sent");
@@ -89,7 +89,7 @@ async fn a_write_after_a_refusal_reports_the_alert_and_not_the_broken_pipe() {
         // The socket is closed with the refusal: what is written to it afterwards meets a reset.
         accept(&config, stream, Instant::now() + Duration::from_secs(5)).await.unwrap_err();
     });
-    let mut stream = connector.connect().await.unwrap();
+    let (mut stream, _) = connector.connect().await.unwrap();
     serving.await.unwrap();
     let error = loop {
         if let Err(error) = async {

@@ -3,10 +3,11 @@
 use std::future::pending;
 use std::time::Duration;
 
-use tesaiot_device::publisher::{Plan, Report, WINDOW, publish};
-use tesaiot_mqtt::client::{self, Options};
+use tesaiot_device::publisher::{Envelope, Made, Plan, Report, WINDOW, goodbye, publish};
+use tesaiot_mqtt::client::Options;
+use tesaiot_mqtt::client::direct::Direct;
 use tesaiot_mqtt::packet::{Packet, PublishAckReason, publish_ack};
-use tesaiot_mqtt::{Codec, Link, Version};
+use tesaiot_mqtt::{Codec, Link, QoS, Version};
 use tokio::io::DuplexStream;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
@@ -14,14 +15,14 @@ use tokio::time::{Instant, sleep};
 type Peer = Link<DuplexStream>;
 
 /// A client, and the broker's end of its connection.
-async fn connected() -> (client::Connected, Peer) {
+async fn connected() -> (Direct<DuplexStream>, Peer) {
     let (ours, theirs) = tokio::io::duplex(1024 * 1024);
     let mut peer = Link::new(theirs, Codec::server(1024 * 1024));
     let mut options = Options::new("pump-7");
-    (options.version, options.receive_maximum, options.queue) = (Version::V5, WINDOW, usize::from(WINDOW));
+    (options.version, options.receive_maximum) = (Version::V5, WINDOW);
     // Silence is part of these tests: the broker says nothing for minutes.
     options.keep_alive = Duration::ZERO;
-    let connecting = tokio::spawn(client::connect(ours, options));
+    let connecting = tokio::spawn(async move { Direct::connect(ours, &options, None).await });
     assert!(matches!(peer.receive().await, Ok(Packet::Connect(_))));
     peer.send(Packet::ConnectAck(Box::default())).unwrap();
     peer.flush().await.unwrap();
@@ -44,13 +45,19 @@ async fn answer(peer: &mut Peer, packet_id: std::num::NonZeroU16, reason: Publis
     peer.flush().await.unwrap();
 }
 
-async fn run(client: &client::Client, plan: Plan, stop: impl Future<Output = ()>) -> Report {
-    publish(client, "device/pump-7/telemetry", plan, None, |number| number.to_string(), stop).await
+async fn run(mut direct: Direct<DuplexStream>, plan: Plan, stop: impl Future<Output = ()>) -> Report {
+    let envelope = Envelope { topic: "device/pump-7/telemetry".into(), qos: QoS::AtLeastOnce, retain: false };
+    let mut source = Made::new(|number| number.to_string());
+    let report = publish(&mut direct, &envelope, plan, &mut source, false, stop, |_| ()).await;
+    if report.ended.is_none() && !report.stalled {
+        goodbye(&mut direct).await;
+    }
+    report
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_schedule_counts_from_the_first_message_and_a_slow_answer_does_not_shift_it() {
-    let (connected, mut peer) = connected().await;
+    let (direct, mut peer) = connected().await;
     let started = Instant::now();
     let broker = tokio::spawn(async move {
         let mut times = Vec::new();
@@ -61,7 +68,7 @@ async fn the_schedule_counts_from_the_first_message_and_a_slow_answer_does_not_s
         }
         times
     });
-    let report = run(&connected.client, Plan::new(4, Duration::from_secs(2)), pending()).await;
+    let report = run(direct, Plan::new(4, Duration::from_secs(2)), pending()).await;
     assert!(report.is_complete() && report.acknowledged == 4, "{report:?}");
     let times = broker.await.unwrap();
     // The timer of the runtime has a resolution of a millisecond.
@@ -73,7 +80,7 @@ async fn the_schedule_counts_from_the_first_message_and_a_slow_answer_does_not_s
 
 #[tokio::test(start_paused = true)]
 async fn messages_do_not_wait_for_one_another_and_the_window_holds() {
-    let (connected, mut peer) = connected().await;
+    let (direct, mut peer) = connected().await;
     let count = u64::from(WINDOW) + 10;
     let broker = tokio::spawn(async move {
         let mut held = Vec::new();
@@ -93,7 +100,7 @@ async fn messages_do_not_wait_for_one_another_and_the_window_holds() {
         }
         rest
     });
-    let report = run(&connected.client, Plan::new(count, Duration::ZERO), pending()).await;
+    let report = run(direct, Plan::new(count, Duration::ZERO), pending()).await;
     assert_eq!((report.sent, report.acknowledged), (count, count), "{report:?}");
     let expected: Vec<_> = (u64::from(WINDOW)..count).map(|number| number.to_string()).collect();
     assert_eq!(broker.await.unwrap(), expected, "every message is sent once, in order");
@@ -101,38 +108,37 @@ async fn messages_do_not_wait_for_one_another_and_the_window_holds() {
 
 #[tokio::test(start_paused = true)]
 async fn a_broker_that_stops_acknowledging_is_given_up() {
-    let (connected, mut peer) = connected().await;
+    let (direct, mut peer) = connected().await;
     let broker = tokio::spawn(async move {
         let (_, packet_id) = message(&mut peer).await.unwrap();
         answer(&mut peer, packet_id, PublishAckReason::Success).await;
         while peer.receive().await.is_ok() {}
     });
     let started = Instant::now();
-    let report = run(&connected.client, Plan::new(5, Duration::ZERO), pending()).await;
+    let report = run(direct, Plan::new(5, Duration::ZERO), pending()).await;
     assert!(report.stalled, "{report:?}");
     assert_eq!((report.acknowledged, report.lost, report.not_sent), (1, 4, 0), "{report:?}");
     assert!((30..35).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
-    drop(connected);
     broker.abort();
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_long_interval_is_not_a_stall() {
-    let (connected, mut peer) = connected().await;
+    let (direct, mut peer) = connected().await;
     let broker = tokio::spawn(async move {
         while let Some((_, packet_id)) = message(&mut peer).await {
             sleep(Duration::from_secs(20)).await;
             answer(&mut peer, packet_id, PublishAckReason::Success).await;
         }
     });
-    let report = run(&connected.client, Plan::new(3, Duration::from_secs(600)), pending()).await;
+    let report = run(direct, Plan::new(3, Duration::from_secs(600)), pending()).await;
     assert!(report.is_complete() && report.acknowledged == 3, "{report:?}");
     broker.await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_stop_waits_for_what_is_in_flight_and_sends_nothing_more() {
-    let (connected, mut peer) = connected().await;
+    let (direct, mut peer) = connected().await;
     let (stop, stopped) = oneshot::channel::<()>();
     let broker = tokio::spawn(async move {
         let (_, packet_id) = message(&mut peer).await.unwrap();
@@ -142,7 +148,7 @@ async fn a_stop_waits_for_what_is_in_flight_and_sends_nothing_more() {
         assert_eq!(message(&mut peer).await, None);
     });
     let stop = async { stopped.await.unwrap() };
-    let report = run(&connected.client, Plan::new(9, Duration::from_secs(2)), stop).await;
+    let report = run(direct, Plan::new(9, Duration::from_secs(2)), stop).await;
     assert!(report.interrupted, "{report:?}");
     assert_eq!((report.acknowledged, report.lost, report.not_sent), (1, 0, 8), "{report:?}");
     broker.await.unwrap();
@@ -150,7 +156,7 @@ async fn a_stop_waits_for_what_is_in_flight_and_sends_nothing_more() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lost_connection_leaves_no_message_unaccounted_for() {
-    let (connected, mut peer) = connected().await;
+    let (direct, mut peer) = connected().await;
     let broker = tokio::spawn(async move {
         for number in 0..5 {
             let (_, packet_id) = message(&mut peer).await.unwrap();
@@ -160,7 +166,7 @@ async fn a_lost_connection_leaves_no_message_unaccounted_for() {
             }
         }
     });
-    let report = run(&connected.client, Plan::new(1000, Duration::from_millis(100)), pending()).await;
+    let report = run(direct, Plan::new(1000, Duration::from_millis(100)), pending()).await;
     broker.await.unwrap();
     assert_eq!((report.acknowledged, report.refused), (2, 1), "{report:?}");
     assert_eq!(report.first_refusal, Some(PublishAckReason::NotAuthorized));

@@ -79,15 +79,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         messages: mpsc::Sender<Incoming>,
     ) -> Self {
         let now = Instant::now();
-        let window = match options.version {
-            Version::V5 => acknowledgement.receive_max.get(),
-            Version::V3 => options.receive_maximum,
-        };
-        outbound.set_window(window);
-        let keep_alive = match acknowledgement.server_keepalive_sec {
-            Some(seconds) => Duration::from_secs(u64::from(seconds)),
-            None => options.keep_alive,
-        };
+        outbound.set_window(super::window(options, acknowledgement));
+        let keep_alive = super::keep_alive(options, acknowledgement);
         // A 3.1.1 broker knows no receive maximum: what it sends is bounded by its packet identifiers.
         let receive_maximum = match options.version {
             Version::V5 => options.receive_maximum.max(1),

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use tesaiot_mqtt::client::{ConnectError, connect, connect_and_publish};
+use tesaiot_mqtt::client::direct::Direct;
+use tesaiot_mqtt::client::{ConnectError, connect};
 use tesaiot_mqtt::packet::{ConnectAck, ConnectAckReason, Packet, PublishAckReason};
 use tesaiot_mqtt::{Message, QoS, Version};
 
+use crate::direct::{outcomes, outgoing};
 use crate::server::{BOTH, Server, options};
 
 async fn answered_with(version: Version, packet: Packet) -> ConnectError {
@@ -92,14 +94,17 @@ async fn a_first_message_leaves_before_the_broker_answers_connect() {
             server
         };
         let first = Message::new("t", "payload", QoS::AtLeastOnce);
-        let (connected, mut server) = tokio::join!(connect_and_publish(ours, options(version), first), answer);
-        let (connected, pending) = connected.unwrap();
-        assert!(pending.outcome().await.is_acknowledged());
+        let options = options(version);
+        let (direct, mut server) = tokio::join!(Direct::connect(ours, &options, Some(first)), answer);
+        let mut direct = direct.unwrap();
+        assert_eq!(outcomes(&mut direct).await, [(0, true)]);
         // Its packet identifier is taken into account from then on.
-        let second = connected.client.publish(Message::new("t", "", QoS::AtLeastOnce)).await.unwrap();
-        let packet_id = server.expect_publish().await.packet_id.unwrap();
-        server.puback(packet_id, PublishAckReason::Success).await;
-        assert!(second.outcome().await.is_acknowledged());
+        direct.publish(1, outgoing(QoS::AtLeastOnce)).unwrap();
+        let answer = async {
+            let packet_id = server.expect_publish().await.packet_id.unwrap();
+            server.puback(packet_id, PublishAckReason::Success).await;
+        };
+        assert_eq!(tokio::join!(outcomes(&mut direct), answer).0, [(1, true)]);
     }
 }
 
@@ -112,7 +117,7 @@ async fn a_first_message_is_not_taken_by_a_broker_that_refuses_connect() {
         let reason_code = ConnectAckReason::NotAuthorized;
         server.send(Packet::ConnectAck(Box::new(ConnectAck { reason_code, ..ConnectAck::default() }))).await;
     };
-    let first = Message::new("t", "payload", QoS::AtLeastOnce);
-    let (refused, ()) = tokio::join!(connect_and_publish(ours, options(Version::V5), first), answer);
-    assert!(matches!(refused, Err(ConnectError::Refused { reason: ConnectAckReason::NotAuthorized, .. })));
+    let (first, options) = (Message::new("t", "payload", QoS::AtLeastOnce), options(Version::V5));
+    let (refused, ()) = tokio::join!(Direct::connect(ours, &options, Some(first)), answer);
+    assert!(matches!(refused.map(|_| ()), Err(ConnectError::Refused { reason: ConnectAckReason::NotAuthorized, .. })));
 }

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 mod connecting;
+mod direct;
 mod keep_alive;
 mod publishing;
 mod receiving;

@@ -7,12 +7,12 @@ use tesaiot_contract::bundle::Bundle;
 use tesaiot_contract::{DeviceId, DeviceTopic, TelemetryType};
 use tesaiot_device::agent::{Agent, AgentSettings, Event};
 use tesaiot_device::credentials::{Choice, Credentials, Method};
-use tesaiot_device::publisher::{self, Plan};
+use tesaiot_device::publisher::{self, Envelope, Made, Plan};
 use tesaiot_device::random::Random;
 use tesaiot_device::sampler::{self, Sampler};
 use tesaiot_device::sensor::{EnvironmentSimulator, MedicalSimulator};
 use tesaiot_device::session::{self, describe_lost};
-use tesaiot_device::{Connector, Deadlines, MqttVersion};
+use tesaiot_device::{Connector, Deadlines, MqttVersion, QoS};
 use tesaiot_tls::Versions;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -132,7 +132,8 @@ fn publisher(bundle: &Bundle, stopped: watch::Receiver<bool>) -> anyhow::Result<
             counted_by: "spo2",
             problem: None,
         };
-        let session = match session::open(&connector, credentials.mqtt_options(MqttVersion::V5)).await {
+        let options = credentials.mqtt_options(MqttVersion::V5);
+        let mut session = match session::open_direct(&connector, &options, None).await {
             Ok(session) => session,
             Err(error) => {
                 sent.problem = Some(error.to_string());
@@ -141,9 +142,12 @@ fn publisher(bundle: &Bundle, stopped: watch::Receiver<bool>) -> anyhow::Result<
         };
         let mut sensor = MedicalSimulator::new(Random::from_system());
         let topic = DeviceTopic::telemetry(&device, None).to_string();
-        let payload = |_| sensor.sample(milliseconds(Timestamp::now())).to_json(Some(&device));
-        let (client, plan) = (&session.connected.client, Plan::new(u64::MAX, INTERVAL));
-        let report = publisher::publish(client, &topic, plan, None, payload, until(stopped)).await;
+        let envelope = Envelope { topic, qos: QoS::AtLeastOnce, retain: false };
+        let mut source = Made::new(|_| sensor.sample(milliseconds(Timestamp::now())).to_json(Some(&device)));
+        let plan = Plan::new(u64::MAX, INTERVAL);
+        let until = until(stopped);
+        let report = publisher::publish(&mut session.direct, &envelope, plan, &mut source, false, until, |_| {}).await;
+        publisher::goodbye(&mut session.direct).await;
         sent.sampled = report.sent;
         sent.acknowledged = report.acknowledged;
         sent.problem = report.ended.as_ref().map(describe_lost);

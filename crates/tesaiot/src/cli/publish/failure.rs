@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use tesaiot_device::profile::ProfileError;
 use tesaiot_device::publisher::Report;
 use tesaiot_device::session::{Fault, Reason, describe_lost};
 use tesaiot_device::{CredentialsError, Lost, PublishAckReason, SamplerError, SessionError, SettingsError};
@@ -131,6 +132,9 @@ impl PublishError {
 pub(crate) fn advice(error: &(dyn Error + 'static)) -> Option<Advice> {
     let with = |hint: &str, code| Some(Advice { hint: Some(hint.to_owned()), code });
     if let Some(error) = error.downcast_ref::<SettingsError>() {
+        return with(error.hint(), exit::FILE);
+    }
+    if let Some(error) = error.downcast_ref::<ProfileError>() {
         return with(error.hint(), exit::FILE);
     }
     if let Some(error) = error.downcast_ref::<CredentialsError>() {

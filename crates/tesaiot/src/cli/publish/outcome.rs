@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tesaiot_contract::DeviceId;
+use tesaiot_device::connect::Phases;
 use tesaiot_device::publisher::Report;
 use tesaiot_device::{Method, MqttVersion};
 use tesaiot_tls::TlsVersion;
@@ -18,8 +19,7 @@ pub(super) struct Summary<'a> {
     pub(super) method: Method,
     pub(super) tls_version: Option<TlsVersion>,
     pub(super) mqtt_version: MqttVersion,
-    /// From the start of resolving to the broker's consent
-    pub(super) connecting: Duration,
+    pub(super) phases: Phases,
     pub(super) report: &'a Report,
 }
 
@@ -49,7 +49,7 @@ impl Summary<'_> {
             "lost": report.lost,
             "not_sent": report.not_sent,
             "interrupted": report.interrupted,
-            "connect_seconds": rounded(self.connecting),
+            "connect_seconds": rounded(self.phases.dns + self.phases.tcp + self.phases.tls + self.phases.connect),
             "publish_seconds": rounded(report.elapsed),
         })
     }
