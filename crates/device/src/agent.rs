@@ -60,6 +60,8 @@ pub struct AgentSettings {
     pub outbox: outbox::Options,
     /// MQTT version; with version 5 the broker can refuse a message without closing the connection
     pub version: Version,
+    /// Longest silence before the connection is tried; one that is silent for as long again is given up
+    pub keep_alive: Duration,
     /// Longest first wait before connecting again; it doubles up to `retry_limit`, with jitter
     pub retry_first: Duration,
     /// Longest wait before connecting again
@@ -67,7 +69,8 @@ pub struct AgentSettings {
 }
 
 impl AgentSettings {
-    /// MQTT 5, 4 MiB of samples in memory, first retry within a second, at the latest after a minute.
+    /// MQTT 5, 4 MiB of samples in memory, a keep-alive of 30 s, first retry within a second, at the latest after a
+    /// minute.
     pub fn new(connector: Connector, credentials: Credentials) -> Self {
         Self {
             connector,
@@ -79,6 +82,7 @@ impl AgentSettings {
                 ..outbox::Options::default()
             },
             version: Version::V5,
+            keep_alive: Duration::from_secs(30),
             retry_first: Duration::from_secs(1),
             retry_limit: Duration::from_secs(60),
         }
@@ -234,7 +238,7 @@ impl Agent {
     fn options(&self) -> Options {
         let mut options = self.settings.credentials.mqtt_options(self.settings.version);
         options.receive_maximum = COMMAND_WINDOW;
-        options.keep_alive = Duration::from_secs(30);
+        options.keep_alive = self.settings.keep_alive;
         options.will = Some(self.presence(Presence::Offline));
         options
     }

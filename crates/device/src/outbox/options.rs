@@ -51,7 +51,8 @@ impl fmt::Display for Durability {
 /// What goes when there is no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenFull {
-    /// The oldest messages, a segment at a time.
+    /// The oldest messages, a segment at a time. Those on their way are not given up: when there are no others, the
+    /// message that came is.
     DropOldest,
     /// The message that came.
     DropNewest,

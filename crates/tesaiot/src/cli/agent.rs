@@ -62,6 +62,10 @@ struct RunArgs {
     /// How to log in; auto takes the API key when the bundle has one, else the certificate
     #[arg(long, value_enum, default_value = "auto")]
     auth: Authentication,
+    /// Seconds of silence after which the connection is tried; silent for as long again, it is given up. Shorter where
+    /// a network forgets idle connections, longer where each byte costs
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=3600))]
+    keep_alive: u16,
     #[command(flatten)]
     outbox: OutboxArgs,
 }
@@ -171,7 +175,9 @@ impl RunArgs {
             (_, None) => Some(place::data_directory(credentials.device_id())),
         };
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        let agent = AgentSettings { data_directory, outbox: options, ..AgentSettings::new(connector, credentials) };
+        let keep_alive = Duration::from_secs(self.keep_alive.into());
+        let usual = AgentSettings::new(connector, credentials);
+        let agent = AgentSettings { data_directory, outbox: options, keep_alive, ..usual };
         let report = runtime.block_on(work(agent, sensors));
         runtime.shutdown_background();
         conclusion(report?)?;

@@ -88,7 +88,7 @@ fn a_full_disk_stops_acknowledgements_and_nothing_else() {
 
 /// A command that runs its arguments where it may mount; `None`, with the reason printed, where the system forbids it.
 /// On a build machine whose user is root that is a failure: a test that is never run tells nothing.
-fn namespace() -> Option<Command> {
+pub(crate) fn namespace() -> Option<Command> {
     let flags: [&[&str]; 2] = [&["--mount"], &["--mount", "--map-root-user"]];
     let command = |flags: &[&str]| {
         let mut command = Command::new(program("unshare"));

@@ -5,6 +5,8 @@
 
 #[cfg(feature = "device")]
 mod agent;
+#[cfg(all(feature = "device", feature = "platform"))]
+mod agent_faults;
 #[cfg(feature = "platform")]
 mod backup;
 #[cfg(all(feature = "device", feature = "platform"))]

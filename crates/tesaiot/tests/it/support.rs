@@ -1,5 +1,7 @@
 //! What the tests share: external programs with deadlines, real peers, throw-away certificates.
 
+#[cfg(all(feature = "device", feature = "platform"))]
+pub(crate) mod agent;
 pub(crate) mod authority;
 #[cfg(feature = "platform")]
 pub(crate) mod device;
@@ -15,6 +17,8 @@ pub(crate) mod platform;
 #[cfg(feature = "platform")]
 pub(crate) mod platform_process;
 pub(crate) mod process;
+#[cfg(all(feature = "device", feature = "platform"))]
+pub(crate) mod proxy;
 #[cfg(feature = "platform")]
 pub(crate) mod rest;
 #[cfg(feature = "platform")]
