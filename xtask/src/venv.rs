@@ -1,8 +1,9 @@
-//! Python as others use it: one virtual environment for each major version of Paho, and one that reads exports.
+//! Python as others use it: one virtual environment for each major version of Paho, and one that reads what the
+//! platform tells.
 //!
 //! Devices in the field run both Pahos: 1.6 is what the reference agent was written for, 2.x
-//! is what a new installation gets, with other callbacks and other defaults. The exported
-//! columns are read by Arrow's own library.
+//! is what a new installation gets, with other callbacks and other defaults. Exported
+//! columns are read by Arrow's own library, and metrics by Prometheus's.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ use crate::command::{quiet, step, target};
 struct Client {
     folder: &'static str,
     requirement: &'static str,
-    /// Python that prints the installed version.
+    /// Python that imports all of it and prints the installed version.
     script: &'static str,
     /// What the installed version starts with when the environment is good.
     version: &'static str,
@@ -41,11 +42,11 @@ const CLIENTS: &[Client] = &[
         variable: "TESAIOT_TEST_PAHO2_PYTHON",
     },
     Client {
-        folder: "arrow",
-        requirement: "pyarrow>=17",
-        script: "import pyarrow.parquet; print(pyarrow.__version__)",
+        folder: "readers",
+        requirement: "pyarrow>=17 prometheus-client>=0.20",
+        script: "import prometheus_client.parser, pyarrow.parquet; print(pyarrow.__version__)",
         version: "",
-        variable: "TESAIOT_TEST_ARROW_PYTHON",
+        variable: "TESAIOT_TEST_READERS_PYTHON",
     },
 ];
 
@@ -77,7 +78,7 @@ impl Client {
         step(&format!("create the {name} environment"), &mut create)?;
         let mut install = Command::new(&python);
         install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
-        install.arg(self.requirement);
+        install.args(self.requirement.split(' '));
         step(&format!("install {}", self.requirement), &mut install)?;
         if !self.is_good(&python) {
             bail!("{} was installed and cannot be imported by {}", self.requirement, python.display());

@@ -3,14 +3,14 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident,)*) => {
         /// Counters of a broker.
         #[derive(Debug, Default)]
         pub struct Counters { $(pub(crate) $name: AtomicU64,)* }
 
         /// Counters at one moment.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        pub struct Snapshot { $($(#[$doc])* pub $name: u64,)* }
+        pub struct Snapshot { $($(#[doc = $doc])* pub $name: u64,)* }
 
         impl Counters {
             /// Reads all counters.
@@ -23,6 +23,11 @@ macro_rules! counters {
             /// Name and value of each counter, in the order of this page.
             pub fn entries(&self) -> Vec<(&'static str, u64)> {
                 vec![$((stringify!($name), self.$name),)*]
+            }
+
+            /// What each counter counts, in the same order.
+            pub fn meanings() -> Vec<&'static str> {
+                vec![$(concat!($($doc,)*).trim_start(),)*]
             }
         }
     };
@@ -47,6 +52,8 @@ counters! {
     denied,
     /// Messages received.
     messages_received,
+    /// Bytes of topic and payload of these.
+    bytes_received,
     /// QoS 1 and 2 messages acknowledged after they were stored.
     messages_acknowledged,
     /// Messages acknowledged with a refusal, or kept aside.
@@ -55,8 +62,20 @@ counters! {
     store_unavailable,
     /// Messages sent to subscribers.
     messages_sent,
-    /// Messages for subscribers that were dropped: queue full, offline, too large.
+    /// Bytes of topic and payload of these.
+    bytes_sent,
+    /// Messages for subscribers that were dropped, for whatever cause.
     messages_dropped,
+    /// Of these: the queue of the session was full.
+    dropped_queue_full,
+    /// Of these: QoS 0, and nobody was connected.
+    dropped_offline,
+    /// Of these: larger than the client takes.
+    dropped_too_large,
+    /// Of these: no member of the shared subscription had room.
+    dropped_no_member,
+    /// Of these: no room for another retained message.
+    dropped_retained_full,
     /// Messages for subscribers that were not sent in their time (Message Expiry Interval).
     messages_expired,
     /// Connections closed because the client read too slowly.
@@ -74,6 +93,14 @@ pub(crate) fn increment(counter: &AtomicU64) {
 pub(crate) fn add(counter: &AtomicU64, count: usize) {
     if count > 0 {
         counter.fetch_add(count as u64, Ordering::Relaxed);
+    }
+}
+
+impl Counters {
+    /// A message for a subscriber was dropped; `cause` is one of the counters `dropped_…`.
+    pub(crate) fn dropped(&self, cause: &AtomicU64) {
+        increment(&self.messages_dropped);
+        increment(cause);
     }
 }
 

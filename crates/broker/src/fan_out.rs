@@ -6,7 +6,7 @@ use tesaiot_mqtt::{Message, QoS};
 use tokio::time::Instant;
 
 use crate::Shared;
-use crate::counters::{Counters, increment};
+use crate::counters::Counters;
 use crate::delivery::{Delivery, expiry};
 use crate::host::Host;
 use crate::router::{Match, Router, Share};
@@ -24,7 +24,7 @@ pub(crate) struct Origin<'a> {
 pub(crate) fn fan_out<H: Host>(shared: &Shared<H>, message: &Message, origin: Origin<'_>) -> usize {
     let expires_at = expiry(message, origin.received);
     if message.retain && !shared.retained.set(message, expires_at, origin.client_id) {
-        increment(&shared.counters.messages_dropped);
+        shared.counters.dropped(&shared.counters.dropped_retained_full);
         tracing::warn!(topic = %message.topic, "no room for another retained message");
     }
     let matches = shared.router.matching(&message.topic, origin.client_id.map(|client_id| &**client_id));
@@ -47,7 +47,7 @@ pub(crate) fn fan_out<H: Host>(shared: &Shared<H>, message: &Message, origin: Or
         if give(share, None, true, delivery, &shared.counters) {
             taken += 1;
         } else {
-            increment(&shared.counters.messages_dropped);
+            shared.counters.dropped(&shared.counters.dropped_no_member);
         }
     }
     taken

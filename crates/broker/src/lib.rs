@@ -17,6 +17,7 @@
 //! | `router`, `fan_out`, `retained` | who gets a message |
 //! | `delivery`, `mailbox` | a message on its way, and where it waits |
 //! | `counters` | what happened, in numbers |
+//! | [`inspect`] | who is connected, and which sessions there are |
 //!
 //! # The life of a publish
 //! A connection reads a PUBLISH, asks the host whether the identity may ([`Host::authorize`]), registers a held
@@ -33,6 +34,7 @@ mod delivery;
 mod fan_out;
 mod handshakes;
 pub mod host;
+pub mod inspect;
 mod listener;
 mod mailbox;
 pub mod outcome;
@@ -59,6 +61,7 @@ use tokio_util::task::TaskTracker;
 pub use config::Config;
 pub use counters::{Counters, Snapshot};
 pub use host::{Action, Connecting, Event, Host, Peer, Refusal};
+pub use inspect::{Connected, SessionSummary};
 pub use listener::Listener;
 pub use outcome::Outcome;
 pub use receipt::Receipt;

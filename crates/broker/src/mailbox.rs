@@ -80,8 +80,9 @@ impl Mailbox {
     pub(crate) fn deliver(&self, delivery: Delivery, counters: &Counters) -> bool {
         let connected_only = delivery.qos == QoS::AtMostOnce;
         let Some(delivery) = self.offer(delivery, connected_only, counters) else { return true };
-        increment(&counters.messages_dropped);
         let mut inner = self.lock();
+        let is_offline = connected_only && !inner.connected;
+        counters.dropped(if is_offline { &counters.dropped_offline } else { &counters.dropped_queue_full });
         // One that is on its way out already is counted once.
         if inner.connected && delivery.qos != QoS::AtMostOnce && inner.close.is_none() {
             inner.close = Some(DisconnectReasonCode::QuotaExceeded);
@@ -117,6 +118,12 @@ impl Mailbox {
         drop(inner);
         waker.into_iter().for_each(Waker::wake);
         None
+    }
+
+    /// Messages that wait, and their bytes.
+    pub(crate) fn queued(&self) -> (usize, usize) {
+        let inner = self.lock();
+        (inner.deliveries.len(), inner.delivery_bytes)
     }
 
     /// Takes out what came by shared subscriptions and was not sent yet.

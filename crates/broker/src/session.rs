@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::config::Config;
 use crate::delivery::Delivery;
+use crate::inspect::Connected;
 use crate::mailbox::Mailbox;
 use crate::router::Subscription;
 
@@ -42,6 +43,16 @@ pub(crate) struct Session {
     pub(crate) mailbox: Arc<Mailbox>,
     /// Held by the connection for as long as it lives: a take-over waits here until the one before has let go.
     pub(crate) state: Arc<tokio::sync::Mutex<SessionState>>,
+    /// What can be told of the session while a connection holds its state.
+    about: std::sync::Mutex<About>,
+}
+
+/// What an operator may want to know of a session.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct About {
+    /// The connection that holds it.
+    pub(crate) connection: Option<Connected>,
+    pub(crate) subscriptions: usize,
 }
 
 impl Session {
@@ -56,6 +67,25 @@ impl Session {
                 expiry: Duration::ZERO,
                 resumable: false,
             })),
+            about: std::sync::Mutex::default(),
         }
+    }
+
+    /// What can be told of it.
+    pub(crate) fn about(&self) -> About {
+        self.lock_about().clone()
+    }
+
+    /// A connection holds the session from now on, or none does.
+    pub(crate) fn set_connection(&self, connection: Option<Connected>) {
+        self.lock_about().connection = connection;
+    }
+
+    pub(crate) fn count_subscriptions(&self, count: usize) {
+        self.lock_about().subscriptions = count;
+    }
+
+    fn lock_about(&self) -> std::sync::MutexGuard<'_, About> {
+        self.about.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

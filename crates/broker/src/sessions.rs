@@ -187,6 +187,7 @@ impl Sessions {
         counters: &Counters,
     ) {
         session.mailbox.set_connected(false);
+        session.set_connection(None);
         let mut table = self.lock();
         let (evicted, waited_for) =
             table.entries.get(&session.client_id).map_or((true, false), |entry| (entry.evicted, entry.waiting > 0));
@@ -228,6 +229,24 @@ impl Sessions {
     /// Whether a client has a session, connected or not.
     pub(crate) fn exists(&self, client_id: &str) -> bool {
         self.lock().entries.get(client_id).is_some_and(|entry| !entry.evicted)
+    }
+
+    /// The sessions behind `after`, in the order of client identifiers, at most `limit`; and when those end that nobody
+    /// is connected to.
+    pub(crate) fn list(&self, after: &str, limit: usize, only_connected: bool) -> Vec<(Arc<Session>, Option<Instant>)> {
+        let mut found: Vec<_> = {
+            let table = self.lock();
+            let wanted = |entry: &&Entry| !only_connected || entry.expires_at.is_none();
+            let behind = table.entries.values().filter(|entry| &*entry.session.client_id > after).filter(wanted);
+            behind.map(|entry| (Arc::clone(&entry.session), entry.expires_at)).collect()
+        };
+        let by_name = |one: &(Arc<Session>, _), other: &(Arc<Session>, _)| one.0.client_id.cmp(&other.0.client_id);
+        if found.len() > limit && limit > 0 {
+            found.select_nth_unstable_by(limit - 1, by_name);
+        }
+        found.truncate(limit);
+        found.sort_unstable_by(by_name);
+        found
     }
 
     pub(crate) fn close_all(&self, reason: DisconnectReasonCode) {
@@ -275,10 +294,11 @@ fn reset(session: &Arc<Session>, state: &mut SessionState, router: &Router, conf
     let orphans = sent.filter(|delivery| delivery.share.is_some()).chain(session.mailbox.take_shared());
     for orphan in orphans {
         if !hand_on(router, &orphan, &session.client_id, true, counters) {
-            increment(&counters.messages_dropped);
+            counters.dropped(&counters.dropped_no_member);
         }
     }
     session.mailbox.clear_deliveries();
+    session.count_subscriptions(0);
 }
 
 /// A member of shared subscriptions is gone for a while: whoever is there gets what it has not acknowledged (MQTT 5

@@ -3,11 +3,13 @@
 //! A handler gets a [`caller::Caller`] or does not run: authorization is a value it must hold. Every path is also
 //! served under `/api/v1/external/`.
 
+mod broker;
 mod caller;
 mod devices;
 mod letters;
 mod live;
 mod login;
+pub(crate) mod metrics;
 mod patience;
 mod payload;
 mod problem;
@@ -60,20 +62,27 @@ pub(crate) struct State {
     feeds: Arc<Semaphore>,
     /// Places for exports.
     exports: Arc<Semaphore>,
+    /// Files whose size is told.
+    files: metrics::Files,
     /// Cancelled when the platform drains: feeds end.
     stop: CancellationToken,
 }
 
+/// What a [`State`] is made of.
+pub(crate) struct Parts {
+    pub(crate) provisioning: Provisioning,
+    pub(crate) telemetry: Telemetry,
+    pub(crate) ingest: Ingest,
+    pub(crate) incidents: Incidents,
+    pub(crate) presence: Presence,
+    pub(crate) limits: Limits,
+    pub(crate) files: metrics::Files,
+    pub(crate) stop: CancellationToken,
+}
+
 impl State {
-    pub(crate) fn new(
-        provisioning: Provisioning,
-        telemetry: Telemetry,
-        ingest: Ingest,
-        incidents: Incidents,
-        presence: Presence,
-        limits: Limits,
-        stop: CancellationToken,
-    ) -> Self {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { provisioning, telemetry, ingest, incidents, presence, limits, files, stop } = parts;
         let batch_limits = Limits { max_payload_bytes: MAX_BODY_BYTES, ..limits };
         Self {
             provisioning,
@@ -86,6 +95,7 @@ impl State {
             password_checks: Arc::new(Semaphore::new(PASSWORD_CHECKS)),
             feeds: Arc::new(Semaphore::new(LIVE_FEEDS)),
             exports: Arc::new(Semaphore::new(EXPORTS)),
+            files,
             stop,
         }
     }
@@ -105,6 +115,8 @@ fn router(state: State) -> Router {
         .route("/dead-letters/replay", post(letters::replay_many))
         .route("/dead-letters/{number}", get(letters::show))
         .route("/dead-letters/{number}/replay", post(letters::replay))
+        .route("/broker/clients", get(broker::clients))
+        .route("/broker/sessions", get(broker::sessions))
         .route("/devices", get(devices::list).post(devices::create))
         .route("/devices/{id}", get(devices::show).delete(devices::remove))
         .route("/devices/{id}/enable", post(devices::enable))
@@ -121,6 +133,7 @@ fn router(state: State) -> Router {
         .nest("/api/v1/external", paths.clone())
         .nest("/api/v1", paths)
         .route("/ws/telemetry", get(live::feed))
+        .route("/metrics", get(metrics::metrics))
         .fallback(problem::no_such_path)
         .method_not_allowed_fallback(problem::no_such_method)
         .with_state(state)

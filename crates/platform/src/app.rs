@@ -145,15 +145,16 @@ impl App {
         let authority = Arc::new(authority);
         let provisioning = Provisioning { registry, authority, broker: broker.clone(), endpoints };
         let live = ingest.live_sender();
-        let state = api::State::new(
-            provisioning.clone(),
-            telemetry.clone(),
-            ingest.clone(),
+        let state = api::State::new(api::Parts {
+            provisioning: provisioning.clone(),
+            telemetry: telemetry.clone(),
+            ingest: ingest.clone(),
             incidents,
             presence,
-            config.limits.clone(),
-            stop.clone(),
-        );
+            limits: config.limits.clone(),
+            files: measured_files(&data),
+            stop: stop.clone(),
+        });
         let api = api::Server::new(https.0, https_config, state, room.https, config.https_write_timeout);
 
         let platform = Platform { provisioning, telemetry, live };
@@ -327,6 +328,22 @@ fn endpoints(host_names: &[String], addresses: Addresses) -> Endpoints {
         api_base_url: api.clone(),
         ingest_base_url: api,
     }
+}
+
+/// The databases and their write-ahead logs.
+fn measured_files(data: &DataDir) -> api::metrics::Files {
+    let log = |path: std::path::PathBuf| {
+        let mut name = path.into_os_string();
+        name.push("-wal");
+        name.into()
+    };
+    let (telemetry, registry) = (data.telemetry(), data.registry());
+    Arc::new([
+        ("telemetry", telemetry.clone()),
+        ("telemetry-wal", log(telemetry)),
+        ("registry", registry.clone()),
+        ("registry-wal", log(registry)),
+    ])
 }
 
 /// The address for operator commands on this machine: the certificate names it whatever else it names.

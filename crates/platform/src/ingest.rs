@@ -14,6 +14,7 @@
 //! and connections stop being read. Nothing that was accepted is thrown away.
 
 mod entries;
+pub(crate) mod latency;
 pub(crate) mod replay;
 mod writer;
 
@@ -31,6 +32,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::incidents::Incidents;
+use latency::Latency;
 
 /// Messages that may wait for the writer.
 const QUEUED_MESSAGES: usize = 16 * 1024;
@@ -74,6 +76,27 @@ pub(crate) struct Submission {
     pub(crate) waiting: Waiting,
     /// Room in the queue, given back once the message is committed.
     pub(crate) _room: Option<OwnedSemaphorePermit>,
+    /// Counted as waiting until then.
+    pub(crate) _pending: Option<Pending>,
+}
+
+/// A message whose sender waits for its commit, counted until dropped.
+pub(crate) struct Pending(Arc<IngestCounters>);
+
+impl Pending {
+    fn new(waiting: &Waiting, counters: &Arc<IngestCounters>) -> Option<Self> {
+        if matches!(waiting, Waiting::Nobody) {
+            return None;
+        }
+        counters.pending.fetch_add(1, Ordering::Relaxed);
+        Some(Self(Arc::clone(counters)))
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.0.pending.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What happened in the ingest path, in numbers.
@@ -85,6 +108,10 @@ pub(crate) struct IngestCounters {
     pub(crate) duplicates: AtomicU64,
     pub(crate) dead_letters: AtomicU64,
     pub(crate) failed_commits: AtomicU64,
+    /// Messages that wait for their commit, and senders for their acknowledgement.
+    pub(crate) pending: AtomicU64,
+    /// How long commits take that succeed.
+    pub(crate) latency: Latency,
     /// Whether the last attempt to commit failed.
     pub(crate) failing: AtomicBool,
 }
@@ -285,7 +312,7 @@ impl Ingest {
         // The topic was not read.
         let entries = vec![entries::dead_letter(device, "", bytes::Bytes::new(), receive_time(), &error)];
         let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else { return };
-        let submission = Submission { entries, waiting: Waiting::Nobody, _room: Some(room) };
+        let submission = Submission { entries, waiting: Waiting::Nobody, _room: Some(room), _pending: None };
         if self.queue.try_send(submission).is_err() {
             tracing::debug!(%device, "no room for the dead letter of a packet that was too large");
         }
@@ -299,9 +326,10 @@ impl Ingest {
 
     async fn submit(&self, entries: Vec<Entry>, waiting: Waiting, size: usize) -> Result<(), Unavailable> {
         let kib = u32::try_from(size / 1024 + 1).unwrap_or(u32::MAX).min(QUEUED_KIB as u32);
+        let pending = Pending::new(&waiting, &self.counters);
         // Neither the semaphore nor the queue closes before the last user of this handle is gone.
         let room = Arc::clone(&self.room).acquire_many_owned(kib).await.map_err(|_| Unavailable)?;
-        let submission = Submission { entries, waiting, _room: Some(room) };
+        let submission = Submission { entries, waiting, _room: Some(room), _pending: pending };
         self.queue.send(submission).await.map_err(|_| Unavailable)
     }
 }

@@ -5,6 +5,8 @@ pub(crate) mod agent;
 #[cfg(feature = "platform")]
 mod backup;
 #[cfg(feature = "platform")]
+mod broker;
+#[cfg(feature = "platform")]
 pub(crate) mod client;
 #[cfg(all(feature = "device", feature = "platform"))]
 mod demo;
@@ -81,6 +83,9 @@ enum Command {
     /// Read what devices sent, and watch it arrive
     #[cfg(feature = "platform")]
     Telemetry(telemetry::TelemetryArgs),
+    /// See who is connected, and which sessions there are
+    #[cfg(feature = "platform")]
+    Broker(broker::BrokerArgs),
     /// Back up the platform of this machine while it runs, or restore a backup
     #[cfg(feature = "platform")]
     Backup(backup::BackupArgs),
@@ -113,6 +118,8 @@ impl Cli {
             Command::Device(arguments) => arguments.run().map(|()| exit::code(exit::OK)),
             #[cfg(feature = "platform")]
             Command::Telemetry(arguments) => arguments.run().map(|()| exit::code(exit::OK)),
+            #[cfg(feature = "platform")]
+            Command::Broker(arguments) => arguments.run().map(|()| exit::code(exit::OK)),
             #[cfg(feature = "platform")]
             Command::Backup(arguments) => arguments.run().map(|()| exit::code(exit::OK)),
             #[cfg(feature = "platform")]

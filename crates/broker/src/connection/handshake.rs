@@ -15,6 +15,7 @@ use super::Connection;
 use super::establish::establish;
 use crate::counters::increment;
 use crate::host::{Action, Connecting, Event, Host, Peer, Refusal};
+use crate::inspect::Connected;
 use crate::{Shared, wills};
 
 /// How long a refused client may take to read why.
@@ -132,6 +133,7 @@ where
     {
         wills::spawn(&shared, will);
     }
+    attached.session.set_connection(Some(Connected::new(&peer, version)));
     shared.host.observe(Event::Connected { identity: &identity, peer: &peer });
     Some(establish(shared, link, peer, identity, version, &connect, assigned, will, attached))
 }

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use super::words::publish_refused;
 use super::{Connection, Ended};
-use crate::counters::increment;
+use crate::counters::{add, increment};
 use crate::fan_out::{Origin, fan_out};
 use crate::host::{Action, Event, Host};
 use crate::outcome::Outcome;
@@ -26,6 +26,7 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
         increment(&self.shared.counters.messages_received);
         let received = self.last_received;
         self.received_aliases.resolve(&mut publish)?;
+        add(&self.shared.counters.bytes_received, publish.topic.len() + publish.payload.len());
         let (packet_id, dup, qos) = (publish.packet_id, publish.dup, publish.qos);
         let message = Message::from_publish(publish);
         let misformed = !message.is_text_if_it_says_so();

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::words::subscription_refused;
 use super::{Connection, Ended};
-use crate::counters::increment;
+use crate::counters::{add, increment};
 use crate::delivery::Delivery;
 use crate::host::{Action, Event, Host};
 use crate::retained::Wanted;
@@ -46,6 +46,7 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
             };
             status.push(reason);
         }
+        self.session.count_subscriptions(self.state.subscriptions.len());
         let reason_string = status.iter().find_map(|reason| subscription_refused(*reason)).map(Into::into);
         let ack = SubscribeAck { packet_id: subscribe.packet_id, properties: Vec::new(), reason_string, status };
         self.link.send(Packet::SubscribeAck(ack))?;
@@ -94,6 +95,7 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
                 None => UnsubscribeAckReason::NoSubscriptionExisted,
             })
             .collect();
+        self.session.count_subscriptions(self.state.subscriptions.len());
         let ack =
             UnsubscribeAck { packet_id: unsubscribe.packet_id, properties: Vec::new(), reason_string: None, status };
         Ok(self.link.send(Packet::UnsubscribeAck(ack))?)
@@ -142,16 +144,18 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
         if let Naming::Alias(_) = naming {
             publish.topic = ByteString::new();
         }
+        let bytes = name.len() + publish.payload.len();
         match self.link.send(Packet::Publish(Box::new(publish))) {
             Ok(()) => {
                 increment(&self.shared.counters.messages_sent);
+                add(&self.shared.counters.bytes_sent, bytes);
                 if let Naming::Introduce(alias) = naming {
                     self.sent_aliases.introduced(&name, alias);
                 }
             }
             // MQTT-3.1.2-25: a message too large for this client counts as delivered.
             Err(ProtocolError::TooLarge { .. }) => {
-                increment(&self.shared.counters.messages_dropped);
+                self.shared.counters.dropped(&self.shared.counters.dropped_too_large);
                 if let Some(packet_id) = packet_id {
                     self.state.outbound.finish(packet_id);
                 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tesaiot_broker::Receipt;
@@ -110,8 +110,10 @@ impl Writer {
     fn append(&mut self, entries: &[Entry]) -> Option<Appended> {
         let mut wait = RETRY.0;
         loop {
+            let started = Instant::now();
             match self.appender.append(entries) {
                 Ok(appended) => {
+                    self.counters.latency.record(started.elapsed());
                     self.counters.failing.store(false, Ordering::Relaxed);
                     if wait > RETRY.0 {
                         tracing::info!("the telemetry store commits again");

@@ -1,5 +1,6 @@
 //! The operator's side of the platform's REST interface (the wire contract, section 10).
 
+pub(crate) mod broker;
 pub(crate) mod bundle;
 pub(crate) mod connection;
 pub(crate) mod error;

@@ -29,6 +29,8 @@ mod full_disk;
 mod kill9;
 #[cfg(feature = "platform")]
 mod letters;
+#[cfg(feature = "platform")]
+mod operations;
 mod peers;
 #[cfg(feature = "device")]
 mod publish;

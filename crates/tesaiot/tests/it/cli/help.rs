@@ -2,7 +2,7 @@
 
 use super::tesaiot_run;
 
-const COMMANDS: [&str; 29] = [
+const COMMANDS: [&str; 32] = [
     "",
     "up",
     "demo",
@@ -25,6 +25,9 @@ const COMMANDS: [&str; 29] = [
     "telemetry dead-letters list",
     "telemetry dead-letters show",
     "telemetry dead-letters replay",
+    "broker",
+    "broker clients",
+    "broker sessions",
     "backup",
     "backup restore",
     "store",

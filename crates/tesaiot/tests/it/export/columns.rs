@@ -15,7 +15,7 @@ use crate::support::process::run;
 /// What Arrow's own library reads from a file.
 #[track_caller]
 fn read(file: &Path) -> Value {
-    let mut command = Command::new(environment("TESAIOT_TEST_ARROW_PYTHON", "arrow"));
+    let mut command = Command::new(environment("TESAIOT_TEST_READERS_PYTHON", "readers"));
     command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/export/columns.py")).arg(file);
     let outcome = run(&mut command, PATIENCE).expect_success();
     serde_json::from_str(&outcome.stdout).unwrap_or_else(|error| panic!("{error}: {outcome:#?}"))
