@@ -7,30 +7,38 @@
 //! | [`connect`] | host and port → TCP → TLS, each step under a deadline |
 //! | [`session`] | a stream → an accepted MQTT connection, or who refused what |
 //! | [`sensor`] | what is measured |
+//! | [`program`] | programs of the owner's, run within bounds |
 //! | [`sampler`] | several sensors, each on its own time |
 //! | [`profile`] | what a simulated device measures, declared |
 //! | [`publisher`] | one run of messages over one connection |
 //! | [`outbox`] | messages on disk until they are confirmed |
 //! | [`doctor`] | one check after the other, and which level of security a connection meets |
+//! | [`config`] | the agent's configuration file |
+//! | [`command`] | what a device does when told |
 //! | [`agent`] | the long-running device program |
 //!
 //! Nothing here knows the platform: it speaks to any MQTT broker.
 
 pub mod agent;
+pub mod command;
+pub mod config;
 pub mod connect;
 pub mod credentials;
 pub mod doctor;
 mod in_flight;
 pub mod outbox;
 pub mod profile;
+pub mod program;
 pub mod publisher;
 pub mod random;
 pub mod sampler;
 pub mod sensor;
 pub mod session;
 pub mod settings;
+mod state_file;
 
 pub use agent::{Agent, AgentError, AgentSettings};
+pub use config::{Config, ConfigError};
 pub use connect::{ConnectError, Connector, Deadlines};
 pub use credentials::{Choice, Credentials, CredentialsError, Method};
 pub use sampler::{Plan, Sampler, SamplerError};

@@ -32,7 +32,7 @@ const GOODBYE: Duration = Duration::from_secs(2);
 const WAITING: usize = 64;
 
 /// What a sensor is called and how it is read.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// What it is called in events and commands; unique
     pub name: Arc<str>,
@@ -100,7 +100,7 @@ pub enum Outcome {
     Failed {
         /// Why
         error: SensorError,
-        /// It is asked again after this
+        /// It is asked again after this; zero for a feed that goes on
         retry_in: Duration,
     },
 }
@@ -377,7 +377,8 @@ impl Entry {
                 self.observation(Outcome::Read { sample, faults, recovered })
             }
             Err(error) => {
-                let delay = self.retry_delay();
+                let delay =
+                    if self.due.is_none() && error.is_about_words() { Duration::ZERO } else { self.retry_delay() };
                 self.failures = self.failures.saturating_add(1);
                 // Feeds wait on their own thread.
                 self.due = self.due.map(|_| at + delay);

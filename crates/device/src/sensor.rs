@@ -7,8 +7,17 @@
 pub(crate) mod check;
 mod environment;
 mod error;
+mod external;
+mod gpio;
+mod host;
+mod iio;
 mod industrial;
+mod lines;
 mod medical;
+mod onewire;
+mod serial;
+mod thermal;
+mod tree;
 
 use std::time::Duration;
 
@@ -18,8 +27,17 @@ use tesaiot_contract::{Metric, Sample, Value};
 pub use check::{Bounds, FAULT_SUFFIX, Fault};
 pub use environment::EnvironmentSimulator;
 pub use error::SensorError;
+pub use external::ProgramSensor;
+pub use gpio::{GpioSensor, Line};
+pub use host::HostSensor;
+pub use iio::IioSensor;
 pub use industrial::IndustrialSimulator;
+pub use lines::{MOST_LINE_BYTES, Words};
 pub use medical::MedicalSimulator;
+pub use onewire::OneWireSensor;
+pub use serial::LineFeed;
+pub use thermal::ThermalSensor;
+pub use tree::Tree;
 
 /// Something that can be read.
 pub trait Sensor: Send {

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::thread::Builder;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tesaiot_contract::Sample;
@@ -16,6 +16,8 @@ use crate::sensor::{Feed, Sensor, SensorError};
 pub(super) const FEED_RETRY: Duration = Duration::from_secs(1);
 /// How long a feed is listened to between two looks at whether the agent stops.
 const LISTEN: Duration = Duration::from_millis(500);
+/// How often it is told that what a feed says is nonsense.
+const NONSENSE: Duration = Duration::from_secs(60);
 /// Reading a file or a line takes little; the default of 2 MiB would stand in every memory statistic of a small device.
 const STACK: usize = 256 * 1024;
 
@@ -57,17 +59,27 @@ impl Worker {
     ) -> io::Result<Self> {
         spawn(name, move |requests| {
             let mut failures = 0;
+            let mut told = None::<Instant>;
             while let Err(TryRecvError::Empty) = requests.try_recv() {
                 let outcome = match feed.next(LISTEN) {
                     Ok(None) => continue,
                     Ok(Some(sample)) => Ok(sample),
+                    // What came was bad and what comes next may be good: nothing is waited for, and a source that
+                    // speaks nothing but nonsense is told of once in a while.
+                    Err(error) if error.is_about_words() => {
+                        if told.is_some_and(|told| told.elapsed() < NONSENSE) {
+                            continue;
+                        }
+                        told = Some(Instant::now());
+                        Err(error)
+                    }
                     Err(error) => Err(error),
                 };
-                let failed = outcome.is_err();
+                let gone = outcome.as_ref().is_err_and(|error| !error.is_about_words());
                 if replies.blocking_send(Reply { index, outcome }).is_err() {
                     break;
                 }
-                if !failed {
+                if !gone {
                     failures = 0;
                 } else if let Err(RecvTimeoutError::Timeout) = requests.recv_timeout(backoff(FEED_RETRY, failures)) {
                     failures += 1;

@@ -29,6 +29,14 @@ pub enum SensorError {
         /// What was looked for, and where
         what: String,
     },
+    /// Several fit, and none was chosen.
+    #[error("{what}: there are several ({choices})")]
+    Ambiguous {
+        /// What was looked for, and where
+        what: String,
+        /// The first of them
+        choices: String,
+    },
     /// The device is there and none of its channels is known.
     #[error("{} has no channel that can be read", path.display())]
     NoChannel {
@@ -102,6 +110,7 @@ impl SensorError {
             Self::Read { .. } => "check the wiring and the sensor's power; dmesg shows what its driver says",
             Self::Content { .. } | Self::NoChannel { .. } => "check which kernel driver the device is bound to",
             Self::Missing { .. } => "check the wiring, and that its overlay is enabled in /boot/firmware/config.txt",
+            Self::Ambiguous { .. } => "say which: device = \"…\" in its part of the configuration",
             Self::Checksum { .. } => "check the wiring: a long line needs a stronger pull-up resistor",
             Self::NotASample { .. } => {
                 "one JSON object in each line, as {\"temperature\":21.5,\"temperature_unit\":\"°C\"}"
@@ -113,6 +122,11 @@ impl SensorError {
             Self::Ended { .. } => "check the cable, or the program at the other end",
             Self::ThreadEnded => "restart the agent",
         }
+    }
+
+    /// Whether the source is fine and only what it said is not.
+    pub(crate) fn is_about_words(&self) -> bool {
+        matches!(self, Self::NotASample { .. } | Self::TooMuch { .. })
     }
 
     /// The error and what it stands for, in one line.

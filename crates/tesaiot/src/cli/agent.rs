@@ -1,8 +1,10 @@
 //! `tesaiot agent`: the long-running device program (the wire contract, section 9).
 
+mod config;
 pub(crate) mod failure;
 mod narrator;
 mod place;
+mod sensors;
 mod status;
 
 use std::path::PathBuf;
@@ -11,17 +13,14 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
-use tesaiot_contract::TelemetryType;
 use tesaiot_device::agent::Report;
 use tesaiot_device::outbox::{self, Durability, WhenFull};
-use tesaiot_device::random::Random;
-use tesaiot_device::sensor::{EnvironmentSimulator, IndustrialSimulator, MedicalSimulator};
-use tesaiot_device::{Agent, AgentSettings, Choice, Method, Plan, Sampler, Sensor, Settings};
+use tesaiot_device::{Agent, AgentSettings, Choice, Method, Sampler, Settings};
 use tesaiot_tls::Versions;
 use tokio::runtime;
 use tokio::sync::mpsc;
 
-use super::publish::arguments::{PlaceArgs, seconds};
+use super::publish::arguments::PlaceArgs;
 use super::publish::environment;
 use super::signal::StopSignals;
 use crate::exit;
@@ -29,6 +28,7 @@ use crate::output;
 use failure::AgentFailure;
 use narrator::Narrator;
 use place::Size;
+use sensors::SensorArgs;
 
 /// Run as a device: read a sensor, deliver every sample, answer commands.
 #[derive(Args)]
@@ -44,18 +44,16 @@ pub(crate) struct AgentArgs {
 enum AgentCommand {
     /// Ask the agent that runs on this machine how it is
     Status(status::StatusArgs),
+    /// Show an example of the configuration file, or check one
+    Config(config::ConfigArgs),
 }
 
 #[derive(Args)]
 struct RunArgs {
     #[command(flatten)]
     place: PlaceArgs,
-    /// What to read; may be given several times. There is no default: a simulator must be asked for
-    #[arg(long, value_enum)]
-    sensor: Vec<SensorArg>,
-    /// Seconds between two samples, decimals allowed, above 0
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
-    interval: Duration,
+    #[command(flatten)]
+    sensors: SensorArgs,
     /// How samples travel
     #[arg(long, value_enum, default_value = "mqtt")]
     mode: Mode,
@@ -92,16 +90,6 @@ struct OutboxArgs {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum SensorArg {
-    /// Simulated temperature, humidity and pressure
-    Environment,
-    /// Simulated vital signs, as those of `tesaiot publish`
-    Medical,
-    /// Simulated vibration of a motor
-    Industrial,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Mode {
     /// MQTT over TLS
     Mqtt,
@@ -122,6 +110,8 @@ const HELP: &str = "\
 Examples:
   tesaiot agent --certs-dir ./pi-1 --sensor environment
   tesaiot agent --certs-dir ./pi-1 --sensor medical --interval 1 --auth mtls
+  tesaiot agent --certs-dir ./pi-1 --config /etc/tesaiot/agent.toml
+  tesaiot agent config example > agent.toml
 
 Samples wait on disk until they are acknowledged, over restarts and power cuts.
 The agent connects again by itself, for ever. Ctrl-C or SIGTERM ends it: it says
@@ -131,7 +121,7 @@ The environment counts as it does for `tesaiot publish`.
 Exit codes:
   0    stopped; every sample was delivered, or waits on disk for the next run
   1    unexpected failure
-  2    wrong command line
+  2    wrong command line, or mistakes in the configuration file
   3    the bundle: a file is missing, unreadable or damaged, or certificate,
        key, device and date do not fit together; or the data directory cannot
        be used, or another agent uses it
@@ -142,6 +132,7 @@ impl AgentArgs {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Some(AgentCommand::Status(arguments)) => arguments.run(),
+            Some(AgentCommand::Config(arguments)) => arguments.run().map(|()| exit::code(exit::OK)),
             None => self.run.run(),
         }
     }
@@ -153,7 +144,7 @@ impl RunArgs {
         if self.mode == Mode::Https {
             return Err(AgentFailure::Https.into());
         }
-        let sensors = self.sensors()?;
+        let config = self.sensors.load()?;
         let choice = match self.auth {
             Authentication::Auto => Choice::PreferKey,
             Authentication::Mtls => Choice::Only(Method::MutualTls),
@@ -166,6 +157,7 @@ impl RunArgs {
         {
             output::warn(super::publish::failure::PublishError::ExposedKey { mode });
         }
+        let sensors = config.sampler(credentials.device_id())?;
         let connector = settings.connector(&credentials, Versions::Both)?;
         let options = self.outbox.options();
         let data_directory = match (options.durability, self.outbox.data_dir) {
@@ -182,24 +174,6 @@ impl RunArgs {
         runtime.shutdown_background();
         conclusion(report?)?;
         Ok(exit::code(exit::OK))
-    }
-}
-
-impl RunArgs {
-    fn sensors(&self) -> anyhow::Result<Sampler> {
-        if self.sensor.is_empty() {
-            return Err(AgentFailure::NoSensor.into());
-        }
-        let mut sampler = Sampler::new();
-        for sensor in &self.sensor {
-            let (kind, sensor): (_, Box<dyn Sensor>) = match sensor {
-                SensorArg::Environment => ("environment", Box::new(EnvironmentSimulator::new(Random::from_system()))),
-                SensorArg::Medical => ("medical", Box::new(MedicalSimulator::new(Random::from_system()))),
-                SensorArg::Industrial => ("industrial", Box::new(IndustrialSimulator::new(Random::from_system()))),
-            };
-            sampler.add(Plan::new(TelemetryType::new(kind)?, self.interval), sensor)?;
-        }
-        Ok(sampler)
     }
 }
 

@@ -164,9 +164,12 @@ fn what_is_not_built_is_refused_and_a_simulator_must_be_asked_for() {
     let place = Place::new();
     let bundle = place.key_bundle(1);
     for (arguments, says) in [
-        (&[][..], "hint: simulate one: --sensor environment or --sensor medical"),
+        (&[][..], "hint: choose: --config FILE, --sensor host, or a simulator: --sensor environment"),
         (&["--sensor", "medical", "--mode", "https"], "error: --mode https is not built yet\nhint: use --mode mqtt"),
-        (&["--sensor", "medical", "--interval", "0"], "error: the interval of the sensor medical must be above zero"),
+        (
+            &["--sensor", "medical", "--interval", "0"],
+            "error:   interval_seconds: expected a number of seconds from 0.01 to 604800",
+        ),
     ] {
         let outcome = run(tesaiot(&bundle, "agent").args(arguments), PATIENCE);
         assert_eq!(outcome.code, Some(2), "{outcome:#?}");

@@ -40,6 +40,8 @@ mod real_clients;
 mod refusals;
 #[cfg(feature = "platform")]
 mod retention;
+#[cfg(feature = "device")]
+mod sensors;
 mod support;
 #[cfg(all(feature = "device", feature = "platform"))]
 mod zoo;

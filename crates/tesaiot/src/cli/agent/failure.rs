@@ -59,7 +59,9 @@ pub(crate) fn advice(error: &(dyn Error + 'static)) -> Option<Advice> {
 impl AgentFailure {
     fn advice(&self) -> Advice {
         let (hint, code) = match self {
-            Self::NoSensor => ("simulate one: --sensor environment or --sensor medical", exit::USAGE),
+            Self::NoSensor => {
+                ("choose: --config FILE, --sensor host, or a simulator: --sensor environment", exit::USAGE)
+            }
             Self::Https => ("use --mode mqtt", exit::USAGE),
             Self::Undelivered { .. } => {
                 ("see --durability, --outbox-size and --when-full: what is kept, and for how long", NOT_ACKNOWLEDGED)

@@ -41,10 +41,11 @@ impl Narrator {
             Event::SensorFailed { sensor, error, retry_in } => {
                 let (sensor, what) = (output::plain(sensor), error.describe());
                 let what = output::plain(&what);
-                output::warn(format_args!(
-                    "sensor {sensor}: {what}\nhint: {}\nit is read again in {retry_in:.0?}",
-                    error.hint()
-                ));
+                let again = match retry_in {
+                    retry_in if retry_in.is_zero() => String::new(),
+                    retry_in => format!("\nit is read again in {retry_in:.0?}"),
+                };
+                output::warn(format_args!("sensor {sensor}: {what}\nhint: {}{again}", error.hint()));
             }
             Event::SensorRecovered { sensor } => {
                 output::say(format_args!("sensor {} is read again", output::plain(sensor)));

@@ -2,10 +2,13 @@
 
 use std::error::Error;
 
+use tesaiot_device::config::Mistakes;
 use tesaiot_device::profile::ProfileError;
 use tesaiot_device::publisher::Report;
 use tesaiot_device::session::{Fault, Reason, describe_lost};
-use tesaiot_device::{CredentialsError, Lost, PublishAckReason, SamplerError, SessionError, SettingsError};
+use tesaiot_device::{
+    ConfigError, CredentialsError, Lost, PublishAckReason, SamplerError, SessionError, SettingsError,
+};
 
 use super::hint;
 use crate::exit;
@@ -151,6 +154,12 @@ pub(crate) fn advice(error: &(dyn Error + 'static)) -> Option<Advice> {
     }
     if let Some(error) = error.downcast_ref::<PublishError>() {
         return Some(Advice { hint: error.hint().map(str::to_owned), code: error.exit_code() });
+    }
+    if let Some(error) = error.downcast_ref::<ConfigError>() {
+        return with(error.hint(), exit::USAGE);
+    }
+    if error.is::<Mistakes>() {
+        return Some(Advice { hint: None, code: exit::USAGE });
     }
     if let Some(error) = error.downcast_ref::<SamplerError>() {
         let code = if matches!(error, SamplerError::Thread { .. }) { exit::FAILURE } else { exit::USAGE };

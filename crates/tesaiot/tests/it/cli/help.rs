@@ -40,7 +40,8 @@ const COMMANDS: [&str; 32] = [
 #[test]
 fn help_of_every_command() {
     let home = tempfile::tempdir().expect("a temporary directory");
-    for command in COMMANDS.iter().chain(&["agent", "agent status", "doctor"]) {
+    let agent = ["agent", "agent status", "agent config", "agent config example", "agent config check"];
+    for command in COMMANDS.iter().chain(&agent).chain(&["doctor"]) {
         let mut arguments: Vec<&str> = command.split_whitespace().collect();
         arguments.push("--help");
         let outcome = tesaiot_run(home.path(), &arguments).expect_success();
