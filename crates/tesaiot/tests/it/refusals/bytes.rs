@@ -150,7 +150,7 @@ fn a_packet_of_ten_megabytes_is_not_read() {
     let letter = &letters[0];
     assert_eq!((letters.len(), &letter["code"]), (1, &json!("too_large_to_keep")), "{letters:?}");
     assert_eq!((&letter["device_id"], &letter["payload_bytes"]), (&json!("pump-7"), &json!(0)));
-    assert!(letter["reason"].as_str().is_some_and(|reason| reason.contains("10485760 bytes")), "{letter}");
+    assert!(letter["reason"].as_str().is_some_and(|reason| reason.contains("10485765 bytes")), "{letter}");
     let path = format!("/dead-letters/{}/replay", letter["number"]);
     scene.platform.operator().post(&path, b"").expect_problem(422, "too_large_to_keep");
     scene.platform.stop();
