@@ -99,7 +99,9 @@ mod retention;
 mod rollup;
 mod schema;
 mod shared;
+mod span;
 mod stored;
+mod sweep;
 mod tail;
 #[cfg(test)]
 mod testing;

@@ -7,7 +7,7 @@ use tesaiot_contract::DeviceId;
 use super::Telemetry;
 use super::bucket::{Bucket, BucketQuery, Buckets, Grid, answer};
 use super::shared::Device;
-use super::view::Span;
+use super::span::Span;
 use crate::error::StoreError;
 
 impl Telemetry {

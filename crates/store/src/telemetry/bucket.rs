@@ -23,7 +23,7 @@ pub(super) use fold::Buckets;
 pub(super) use grid::Grid;
 
 use super::Telemetry;
-use super::view::Span;
+use super::span::Span;
 use crate::error::StoreError;
 
 /// One metric of one device in buckets of equal width.

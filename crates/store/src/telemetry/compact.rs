@@ -17,8 +17,8 @@ use super::chunk::{Chunk, MAXIMUM_SPAN, Sealed, seal};
 use super::codec::Malformed;
 use super::head::Head;
 use super::shared::{add, subtract};
+use super::span::Span;
 use super::stored::{self, Stored};
-use super::view::Span;
 use crate::error::{During, StoreError};
 use crate::time::from_nanoseconds;
 

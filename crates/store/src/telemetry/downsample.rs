@@ -17,7 +17,7 @@ use tesaiot_contract::DeviceId;
 use super::Telemetry;
 use super::bucket::{Buckets, Grid, as_number};
 use super::query::{Point, RangeQuery};
-use super::view::Span;
+use super::span::Span;
 use crate::error::StoreError;
 use crate::time::to_nanoseconds;
 

@@ -12,7 +12,8 @@ use super::Telemetry;
 use super::query::{Point, RangeQuery};
 use super::range::{collect_head, read_together};
 use super::shared::Device;
-use super::view::{Source, Span, View};
+use super::span::Span;
+use super::view::{Source, View};
 use crate::error::StoreError;
 
 /// Chunks read for one batch, where they do not overlap: of one metric, and of all. A batch is what a slow reader

@@ -16,7 +16,7 @@ use super::latest::LatestValues;
 use super::query::Maintained;
 use super::rollup::day_of;
 use super::shared::{Device, add, encode_snapshot, subtract, value};
-use super::view::Span;
+use super::span::Span;
 use crate::error::{During, StoreError};
 
 /// Batches in the tail above which the devices that keep it are sealed: each is a row to replay.

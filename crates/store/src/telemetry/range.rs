@@ -12,7 +12,8 @@ use super::chunk::Chunk;
 use super::codec::Malformed;
 use super::head::{Column, Head, Rows};
 use super::query::{Point, RangeQuery, Series};
-use super::view::{Source, Span, View};
+use super::span::Span;
+use super::view::{Source, View};
 use crate::error::StoreError;
 use crate::time::{from_nanoseconds, to_nanoseconds};
 

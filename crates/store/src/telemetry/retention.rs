@@ -15,6 +15,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use super::append::Appender;
 use super::rollup::{Resolution, day_of, day_start};
 use super::shared::{add, subtract, value};
+use super::sweep::Sweep;
 use crate::error::{During, StoreError};
 use crate::time::to_nanoseconds;
 
@@ -30,24 +31,6 @@ const DROP_PER_CALL: i64 = 32;
 const VACUUM_PER_CALL: u64 = 256;
 /// Unused pages that stay in the file for what is written next: 8 MiB.
 const SPARE_PAGES: u64 = 2048;
-
-/// Where the visit of all devices stands.
-#[derive(Debug, Default)]
-pub(super) struct Sweep {
-    /// The device that was visited last, while a visit is under way.
-    device: Option<i64>,
-    /// When the next visit begins; at once when there was none.
-    next: Option<Instant>,
-    /// The oldest day that has chunks, of the devices visited so far.
-    oldest: Option<i64>,
-    /// Chunks before this day go, whatever the rules say: the store is too large.
-    pressure: Option<i64>,
-    /// Whether chunks were dropped in this visit, or wait for their rollups.
-    has_dropped: bool,
-    has_waited: bool,
-    /// Whether the file may have pages to give back.
-    shrink: bool,
-}
 
 /// What one step dropped.
 #[derive(Default)]
@@ -67,18 +50,6 @@ struct Visited {
     raw_before: Option<i64>,
     /// Pages of rollups before this day go.
     rollups_before: Option<i64>,
-}
-
-impl Sweep {
-    /// Begins the next visit at once.
-    #[cfg(test)]
-    pub(super) fn hurry(&mut self) {
-        self.next = None;
-    }
-
-    fn is_due(&self) -> bool {
-        self.device.is_some() || self.next.is_none_or(|next| next <= Instant::now())
-    }
 }
 
 impl Appender {

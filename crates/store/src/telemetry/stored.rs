@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::checksum::of_chunk;
 use super::chunk::{Chunk, MAXIMUM_SPAN};
 use super::codec::Malformed;
-use super::view::Span;
+use super::span::Span;
 
 /// A chunk that is not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

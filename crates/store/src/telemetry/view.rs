@@ -13,18 +13,12 @@ use super::chunk::Chunk;
 use super::codec::Malformed;
 use super::rollup::{Decoded, Piece, Resolution, day_of, pieces};
 use super::shared::{Device, State, add};
+use super::span::Span;
 use super::{Telemetry, checksum, stored};
 use crate::error::{During, StoreError};
 
 /// Looks before a reader stops waiting for the same position and takes the chunks it knows.
 const LOOKS: usize = 1000;
-
-/// A span of nanoseconds, both ends included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Span {
-    pub(super) from: i64,
-    pub(super) to: i64,
-}
 
 /// Something that holds points in a span of time: a chunk, or the head.
 #[derive(Debug, Clone, Copy)]
@@ -53,22 +47,6 @@ struct Sealed {
     number: i64,
     through: i64,
     raw_from: i64,
-}
-
-impl Span {
-    /// The span of two times, the second not included, unless it is empty.
-    pub(super) fn of(from: jiff::Timestamp, to: jiff::Timestamp) -> Option<Self> {
-        if from >= to {
-            return None;
-        }
-        let clamp =
-            |nanoseconds: i128| i64::try_from(nanoseconds).unwrap_or(if nanoseconds < 0 { i64::MIN } else { i64::MAX });
-        Some(Self { from: clamp(from.as_nanosecond()), to: clamp(to.as_nanosecond() - 1) })
-    }
-
-    pub(super) fn contains(self, time: i64) -> bool {
-        (self.from..=self.to).contains(&time)
-    }
 }
 
 impl Telemetry {

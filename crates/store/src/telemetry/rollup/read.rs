@@ -4,7 +4,7 @@ use rusqlite::{Connection, Row, params};
 
 use super::super::bucket::Accumulator;
 use super::super::checksum::of_rollup;
-use super::super::view::Span;
+use super::super::span::Span;
 use super::page::{Header, Windows};
 use super::{DAY, Resolution, day_of, day_start};
 use crate::error::StoreError;

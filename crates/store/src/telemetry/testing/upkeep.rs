@@ -7,7 +7,7 @@ use tesaiot_contract::DeviceId;
 use tesaiot_contract::telemetry::{Metric, Sample, Value};
 
 use crate::telemetry::rollup::{DAY, Decoded, Piece, Resolution, pieces};
-use crate::telemetry::view::Span;
+use crate::telemetry::span::Span;
 use crate::telemetry::{
     Appender, Bucket, BucketQuery, Entry, MessageQuery, Options, RangeQuery, Retention, RetentionRule, Telemetry,
 };
