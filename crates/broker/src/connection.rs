@@ -245,7 +245,7 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
             Packet::PingRequest => Ok(self.link.send(Packet::PingResponse)?),
             Packet::Disconnect(disconnect) => {
                 if let Some(seconds) = disconnect.session_expiry_interval_secs {
-                    // MQTT-3.14.2-2: a session that was to end with its connection cannot be made to last.
+                    // MQTT 5 section 3.14.2.2.2: a session that was to end with its connection cannot be made to last.
                     if seconds > 0 && !self.may_expire_later {
                         return Err(ProtocolError::RuleBroken("a session expiry that CONNECT did not ask for").into());
                     }

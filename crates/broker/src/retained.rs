@@ -121,7 +121,7 @@ impl Retained {
         let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
         let deliver = |kept: &Kept| Delivery {
             qos: kept.message.qos.min(wanted.qos),
-            // MQTT-3.3.1-8.
+            // 3.1.1: MQTT-3.3.1-8.
             retain: true,
             message: kept.message.clone(),
             subscription_ids: wanted.id.into_iter().collect(),

@@ -57,7 +57,7 @@ where
         max_packet_size: Some(config.max_packet_size),
         assigned_client_id: assigned.map(Into::into),
         topic_alias_max: config.topic_alias_maximum,
-        // MQTT-3.2.2-20 lets it be left out; it is not sent to those who did not ask (MQTT-3.1.2-28).
+        // MQTT-3.1.2-28: not for those who did not ask.
         response_info: connect
             .request_response_info
             .then(|| shared.host.response_information(&identity))

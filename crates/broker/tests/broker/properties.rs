@@ -233,7 +233,7 @@ async fn reasons_are_for_those_who_want_them() {
     }
 }
 
-/// MQTT-3.14.2-2: only a session that was to outlive its connection may change for how long.
+/// MQTT 5 section 3.14.2.2.2: only a session that was to outlive its connection may change for how long.
 #[tokio::test(start_paused = true)]
 async fn a_goodbye_may_change_the_expiry_of_a_session_that_has_one() {
     for (asked, later, allowed) in [(0, 100, false), (0, 0, true), (100, 0, true), (100, 3600, true)] {

@@ -165,7 +165,7 @@ async fn a_client_that_comes_back_in_time_leaves_no_will() {
     assert_eq!(bench.host.topics().len(), 0);
 }
 
-/// MQTT-3.1.4-3 with a session that is not resumed, an eviction and a drain: the session ends, and the will is due.
+/// MQTT-3.1.2-8: a session that is not resumed, an eviction and a drain: the session ends, and the will is due.
 #[tokio::test(start_paused = true)]
 async fn the_end_of_the_session_ends_the_wait() {
     for way in ["clean start", "clean take-over", "eviction", "eviction while connected", "drain"] {
