@@ -1,4 +1,4 @@
-//! The project's one door: `cargo xtask setup | check | test | bench | demo`.
+//! The project's one door: `cargo xtask setup | check | test | bench | demo | man`.
 //!
 //! Everything a person or a build machine does with the tree goes through here, so
 //! that both do the same. It depends on nothing but the standard library and anyhow:
@@ -9,6 +9,7 @@ mod check;
 mod command;
 mod databases;
 mod demo;
+mod man;
 mod packages;
 mod setup;
 mod test;
@@ -29,6 +30,7 @@ Usage: cargo xtask COMMAND [ARGUMENTS]
                   (with CI=true: formatting and lints first)
   bench [NAME]    every benchmark, or the one named; `bench --list` names them
   demo [ARGS]     a platform with real devices, live: cargo run --release -- demo ARGS
+  man [DIR]       the manual pages of every command, in target/man or DIR
   help            this text
 ";
 
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         "test" => test::run(&rest),
         "bench" => bench::run(&rest),
         "demo" => demo::run(&rest),
+        "man" => man::run(&rest),
         "help" | "--help" | "-h" => return help(),
         other => {
             eprintln!("error: no command `{other}`\n\n{USAGE}");

@@ -8,14 +8,19 @@ mod backup;
 mod broker;
 #[cfg(feature = "platform")]
 pub(crate) mod client;
+#[cfg(feature = "completions")]
+mod completions;
 #[cfg(all(feature = "device", feature = "platform"))]
 mod demo;
 #[cfg(feature = "platform")]
 mod device;
 #[cfg(feature = "device")]
 pub(crate) mod doctor;
+mod language;
 #[cfg(feature = "platform")]
 mod logging;
+#[cfg(any(feature = "man", test))]
+mod man;
 #[cfg(feature = "platform")]
 mod progress;
 #[cfg(feature = "device")]
@@ -34,7 +39,8 @@ mod up;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use language::Language;
 
 #[cfg(feature = "platform")]
 use crate::exit;
@@ -46,6 +52,9 @@ use crate::exit;
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
+    /// The language of the help; read before the rest is ([`Language::wanted`])
+    #[arg(long = "lang", value_name = "LANGUAGE", value_enum, global = true, hide = true)]
+    _language: Option<Language>,
 }
 
 #[cfg(feature = "platform")]
@@ -55,10 +64,12 @@ Examples:
   tesaiot up                              a platform on this machine
   tesaiot device add pump-7               a device, and its credentials in ./pump-7
   tesaiot publish --certs-dir ./pump-7    one sample, as that device
+  tesaiot doctor --certs-dir ./pump-7     what of it works, what does not, and what to do
   tesaiot telemetry get pump-7            what is stored
 
 Every command has --help with examples and exit codes. Data goes to stdout, everything else to stderr. \
-NO_COLOR turns emphasis off; RUST_LOG (default: info) says how much the platform logs.";
+NO_COLOR turns emphasis off; RUST_LOG (default: info) says how much the platform logs. \
+--lang th, or LANG=th_TH.UTF-8, shows the help of the main commands in Thai: ภาษาไทย";
 
 #[cfg(not(feature = "platform"))]
 const EXAMPLES: &str = "\
@@ -67,7 +78,7 @@ Examples:
   tesaiot agent --certs-dir ./pi-kitchen --sensor environment
 
 Every command has --help with examples and exit codes. Data goes to stdout, everything else to stderr. \
-NO_COLOR turns emphasis off.";
+NO_COLOR turns emphasis off. --lang th, or LANG=th_TH.UTF-8, shows the help of the main commands in Thai: ภาษาไทย";
 
 #[derive(Subcommand)]
 enum Command {
@@ -101,9 +112,27 @@ enum Command {
     /// Run as a device: read a sensor, deliver every sample, answer commands
     #[cfg(feature = "device")]
     Agent(agent::AgentArgs),
+    /// Print what a shell needs to complete commands, flags and their values
+    #[cfg(feature = "completions")]
+    Completions(completions::CompletionsArgs),
+    /// Write a manual page for each command
+    #[cfg(feature = "man")]
+    #[command(hide = true)]
+    Man(man::ManArgs),
 }
 
 impl Cli {
+    /// What the command line says. Help, the version and a misunderstanding end the program here, in the language of
+    /// the person.
+    pub(crate) fn read() -> Self {
+        let language = Language::wanted(std::env::args_os(), |name| std::env::var(name).ok());
+        if language == Language::English {
+            return Self::parse();
+        }
+        let matches = language.of(Self::command()).get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
     /// Does what was asked for.
     ///
     /// # Errors
@@ -130,6 +159,10 @@ impl Cli {
             Command::Agent(arguments) => arguments.run(),
             #[cfg(feature = "device")]
             Command::Doctor(arguments) => arguments.run(),
+            #[cfg(feature = "completions")]
+            Command::Completions(arguments) => arguments.run(),
+            #[cfg(feature = "man")]
+            Command::Man(arguments) => arguments.run(),
         }
     }
 }

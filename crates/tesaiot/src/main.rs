@@ -11,8 +11,6 @@ mod output;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 /// The platform holds thousands of connections that come and go, and jemalloc is the allocator that
 /// gives their memory back. One arena and a short decay are set when it is built (`.cargo/config.toml`).
 #[cfg(feature = "platform")]
@@ -20,5 +18,5 @@ use clap::Parser;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    cli::Cli::parse().run().unwrap_or_else(|error| output::failure(&error))
+    cli::Cli::read().run().unwrap_or_else(|error| output::failure(&error))
 }
