@@ -39,6 +39,9 @@ pub struct Config {
     pub max_session_expiry: Duration,
     /// Sessions without a connection; beyond it a session ends with its connection.
     pub max_offline_sessions: usize,
+    /// Bytes of messages that wait, on disk and in memory, for all sessions that outlive the process. Beyond it a
+    /// message is delivered to who is connected and dropped for who is not.
+    pub max_stored_bytes: usize,
     /// Subscriptions per session.
     pub max_subscriptions: usize,
     /// Retained messages.
@@ -73,6 +76,7 @@ impl Default for Config {
             write_timeout: Duration::from_secs(30),
             max_session_expiry: Duration::from_secs(24 * 3600),
             max_offline_sessions: 100_000,
+            max_stored_bytes: 256 * 1024 * 1024,
             max_subscriptions: 100,
             max_retained: 100_000,
             max_retained_bytes: 64 * 1024 * 1024,

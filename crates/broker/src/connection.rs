@@ -39,6 +39,7 @@ use crate::host::{self, Host, Peer};
 use crate::mailbox::Mail;
 use crate::retained::RetainedQueue;
 use crate::session::{Session, SessionState};
+use crate::storage::Fences;
 
 /// Encoded bytes that are written without waiting for the end of the work at hand.
 const FLUSH_BYTES: usize = 16 * 1024;
@@ -106,6 +107,8 @@ struct Connection<H: Host, S> {
     retained: RetainedQueue,
     /// Bytes of messages whose acknowledgement is held.
     held_bytes: usize,
+    /// What of the output waits for something to be durable.
+    fences: Fences,
     /// Held messages whose payload is not the text they say it is.
     misformed: Vec<Ticket>,
     /// Whether the client wants reasons in words.
@@ -202,7 +205,8 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
     /// Starts writing what is pending; what the client does not take stays.
     fn poll_write(&mut self, context: &mut Context<'_>) -> Result<(), LinkError> {
         let before = self.link.pending_output();
-        match self.link.poll_flush(context)? {
+        let end = self.fences.poll_end(&self.shared.ledger, context);
+        match self.link.poll_flush_until(context, end)? {
             Poll::Ready(()) => self.write_blocked_since = None,
             // A thin line is not a dead one: it takes a little at a time.
             Poll::Pending if self.link.pending_output() < before => self.write_blocked_since = Some(Instant::now()),
@@ -211,6 +215,11 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
             }
         }
         Ok(())
+    }
+
+    /// What is sent from now on waits until `position` is durable.
+    fn require(&mut self, position: u64) {
+        self.fences.require(&self.shared.ledger, position, self.link.end_of_output());
     }
 
     /// A client that waits for too many outcomes is not read: the network holds it back. MQTT 5 clients know
@@ -225,6 +234,12 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
             Packet::Publish(publish) => self.publish(*publish).await,
             Packet::PublishRelease(release) => {
                 let reason = self.state.inbound.release(release.packet_id);
+                if self.session.is_durable() {
+                    let mut batch = self.shared.ledger.batch();
+                    batch.released(&self.session.client_id, release.packet_id);
+                    let position = batch.submit();
+                    self.require(position);
+                }
                 Ok(self.link.send(Packet::PublishComplete(publish_ack2(release.packet_id, reason)))?)
             }
             Packet::PublishAck(ack) => self.delivered(ack.packet_id),
@@ -232,7 +247,7 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
                 self.delivered(ack.packet_id)
             }
             Packet::PublishReceived(ack) => {
-                let reason = if self.state.outbound.release(ack.packet_id) {
+                let reason = if self.released(ack.packet_id) {
                     PublishAck2Reason::Success
                 } else {
                     PublishAck2Reason::PacketIdNotFound
@@ -270,6 +285,9 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
         let silence_limit = self.silence_limit.filter(|_| reading);
         let deadlines = [
             silence_limit.map(|limit| (self.last_received + limit, DisconnectReasonCode::KeepAliveTimeout)),
+            self.fences
+                .waiting_since()
+                .map(|since| (since + config.acknowledge_timeout, DisconnectReasonCode::UnspecifiedError)),
             (self.state.inbound.held() > 0)
                 .then(|| (self.last_progress + config.acknowledge_timeout, DisconnectReasonCode::UnspecifiedError)),
             self.write_blocked_since.map(|since| (since + config.write_timeout, DisconnectReasonCode::QuotaExceeded)),

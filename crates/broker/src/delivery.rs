@@ -7,6 +7,8 @@ use tesaiot_mqtt::packet::{PacketId, Publish, Version};
 use tesaiot_mqtt::{Message, QoS};
 use tokio::time::Instant;
 
+use crate::storage::Stored;
+
 /// A message for a subscriber.
 #[derive(Clone, Debug)]
 pub(crate) struct Delivery {
@@ -21,12 +23,21 @@ pub(crate) struct Delivery {
     pub(crate) expires_at: Option<Instant>,
     /// The shared subscription it came by, whole: `$share/name/filter`. It may go to another member.
     pub(crate) share: Option<Arc<str>>,
+    /// The copy that outlives the process, for a session that does.
+    pub(crate) stored: Option<Arc<Stored>>,
 }
 
 impl Delivery {
     /// Bytes it occupies in a queue.
     pub(crate) fn size(&self) -> usize {
         self.message.size() + self.subscription_ids.len() * size_of::<NonZeroU32>()
+    }
+
+    /// It will not be delivered: its copy need not be kept.
+    pub(crate) fn forget(&self) {
+        if let Some(stored) = &self.stored {
+            stored.forget();
+        }
     }
 
     pub(crate) fn is_expired(&self) -> bool {

@@ -10,6 +10,8 @@ use crate::counters::Counters;
 use crate::delivery::{Delivery, expiry};
 use crate::host::Host;
 use crate::router::{Match, Router, Share};
+use crate::session::Session;
+use crate::storage::{Batch, Kept, wall_time};
 
 /// Where and when a message came from.
 #[derive(Clone, Copy)]
@@ -20,12 +22,17 @@ pub(crate) struct Origin<'a> {
     pub(crate) received: Instant,
 }
 
-/// Gives a stored message to every subscriber. Returns how many took it.
-pub(crate) fn fan_out<H: Host>(shared: &Shared<H>, message: &Message, origin: Origin<'_>) -> usize {
+/// Gives a stored message to every subscriber. What outlives the process is added to `batch`: whoever acknowledges the
+/// message waits for that. Returns how many took it.
+pub(crate) fn fan_out<H: Host>(
+    shared: &Shared<H>,
+    message: &Message,
+    origin: Origin<'_>,
+    batch: &mut Batch<'_>,
+) -> usize {
     let expires_at = expiry(message, origin.received);
-    if message.retain && !shared.retained.set(message, expires_at, origin.client_id) {
-        shared.counters.dropped(&shared.counters.dropped_retained_full);
-        tracing::warn!(topic = %message.topic, "no room for another retained message");
+    if message.retain {
+        retain(shared, message, expires_at, origin.client_id, batch);
     }
     let matches = shared.router.matching(&message.topic, origin.client_id.map(|client_id| &**client_id));
     // A received payload shares its buffer with its neighbours, which must not wait in a queue with it.
@@ -37,20 +44,57 @@ pub(crate) fn fan_out<H: Host>(shared: &Shared<H>, message: &Message, origin: Or
         subscription_ids: found.subscription_ids.clone(),
         expires_at,
         share,
+        stored: None,
     };
     let mut taken = 0;
     for found in &matches.sessions {
-        taken += usize::from(found.session.mailbox.deliver(deliver_to(found, None), &shared.counters));
+        let (delivery, fits) = with_copy(&found.session, deliver_to(found, None), batch);
+        if fits || found.session.mailbox.is_connected() {
+            taken += usize::from(found.session.mailbox.deliver(delivery, &shared.counters));
+        } else {
+            shared.counters.dropped(&shared.counters.dropped_queue_full);
+        }
     }
     for share in &matches.shares {
         let delivery = |member: &Match| deliver_to(member, Some(Arc::clone(&share.filter)));
-        if give(share, None, true, delivery, &shared.counters) {
+        if give(share, None, true, delivery, &shared.counters, batch) {
             taken += 1;
         } else {
             shared.counters.dropped(&shared.counters.dropped_no_member);
         }
     }
     taken
+}
+
+fn retain<H: Host>(
+    shared: &Shared<H>,
+    message: &Message,
+    expires_at: Option<Instant>,
+    owner: Option<&Arc<str>>,
+    batch: &mut Batch<'_>,
+) {
+    batch.in_order();
+    let has_room = shared.retained.set(message, expires_at, owner);
+    if !has_room {
+        shared.counters.dropped(&shared.counters.dropped_retained_full);
+        tracing::warn!(topic = %message.topic, "no room for another retained message");
+    }
+    if !has_room || message.payload.is_empty() {
+        batch.retained_gone(&message.topic);
+    } else if batch.is_kept() {
+        let expires_at = expires_at.map(wall_time);
+        batch.retained(&Kept { message: message.clone(), expires_at, owner: owner.cloned() });
+    }
+}
+
+/// The delivery with a copy that outlives the process, if its session does; and whether there was room for one.
+fn with_copy(session: &Session, mut delivery: Delivery, batch: &mut Batch<'_>) -> (Delivery, bool) {
+    if delivery.qos == QoS::AtMostOnce || !batch.is_kept() || !session.is_durable() {
+        return (delivery, true);
+    }
+    delivery.stored = batch.copy(&session.client_id, &delivery);
+    let fits = delivery.stored.is_some();
+    (delivery, fits)
 }
 
 /// Gives a message to the first member that has room: one that is connected before one that will have to come back.
@@ -61,25 +105,44 @@ fn give(
     any: bool,
     delivery: impl Fn(&Match) -> Delivery,
     counters: &Counters,
+    batch: &mut Batch<'_>,
 ) -> bool {
     let members = || share.members.iter().filter(|member| except != Some(&*member.session.client_id));
-    let offered = |member: &Match, connected_only: bool| {
-        let delivery = delivery(member);
-        let connected_only = connected_only || delivery.qos == QoS::AtMostOnce;
-        member.session.mailbox.offer(delivery, connected_only, counters).is_none()
+    let mut offered = |member: &Match, connected_only: bool| {
+        // Before the copy is made: one for each member that is away would be too many.
+        if connected_only && !member.session.mailbox.is_connected() {
+            return false;
+        }
+        let (delivery, fits) = with_copy(&member.session, delivery(member), batch);
+        let connected_only = connected_only || !fits || delivery.qos == QoS::AtMostOnce;
+        match member.session.mailbox.offer(delivery, connected_only, counters) {
+            None => true,
+            Some(refused) => {
+                refused.forget();
+                false
+            }
+        }
     };
     members().any(|member| offered(member, true)) || (any && members().any(|member| offered(member, false)))
 }
 
 /// Gives what a member of a shared subscription will not deliver to another one. `any`: also to one that is not
 /// connected. Returns whether somebody took it.
-pub(crate) fn hand_on(router: &Router, delivery: &Delivery, from: &str, any: bool, counters: &Counters) -> bool {
+pub(crate) fn hand_on(
+    router: &Router,
+    delivery: &Delivery,
+    from: &str,
+    any: bool,
+    counters: &Counters,
+    batch: &mut Batch<'_>,
+) -> bool {
     let Some(share) = delivery.share.as_ref().and_then(|filter| router.share(filter)) else { return false };
     let again = |member: &Match| Delivery {
         qos: delivery.message.qos.min(member.qos),
         retain: delivery.message.retain && member.retain_as_published,
         subscription_ids: member.subscription_ids.clone(),
+        stored: None,
         ..delivery.clone()
     };
-    give(&share, Some(from), any, again, counters)
+    give(&share, Some(from), any, again, counters, batch)
 }

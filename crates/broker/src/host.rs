@@ -151,6 +151,13 @@ pub trait Host: Send + Sync + 'static {
         None
     }
 
+    /// Who a client was that left a Last Will to be published later, in a process before this one. It was allowed its
+    /// topic when it left it. `None`: it is nobody any more, and its will is not published.
+    fn revive(&self, client_id: &str) -> Option<Self::Identity> {
+        let _ = client_id;
+        None
+    }
+
     /// Hears of presence and of incidents. Must not block.
     fn observe(&self, event: Event<'_, Self::Identity>);
 }

@@ -16,6 +16,7 @@
 //! | `wills` | what a client leaves when it vanishes |
 //! | `router`, `fan_out`, `retained` | who gets a message |
 //! | `delivery`, `mailbox` | a message on its way, and where it waits |
+//! | [`storage`] | what outlives the process, and what waits for it |
 //! | `counters` | what happened, in numbers |
 //! | [`inspect`] | who is connected, and which sessions there are |
 //!
@@ -43,6 +44,7 @@ mod retained;
 mod router;
 mod session;
 mod sessions;
+pub mod storage;
 mod transport;
 mod wills;
 
@@ -50,6 +52,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tesaiot_mqtt::Message;
 use tesaiot_mqtt::packet::DisconnectReasonCode;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -72,7 +75,8 @@ use assigned::Assigned;
 use fan_out::{Origin, fan_out};
 use retained::Retained;
 use router::Router;
-use sessions::Sessions;
+use sessions::{Common, Sessions};
+use storage::{Key, Ledger, Restored, Storage};
 use wills::Wills;
 
 /// A running broker. Clones share it.
@@ -96,6 +100,8 @@ pub(crate) struct Shared<H: Host> {
     pub(crate) retained: Retained,
     /// Last Wills that wait for their clients.
     pub(crate) wills: Wills<H::Identity>,
+    /// What outlives the process.
+    pub(crate) ledger: Ledger,
     /// Names for clients that bring none.
     pub(crate) assigned: Assigned,
     /// Cancelled when the broker drains: listeners stop, connections finish what they hold and close.
@@ -106,9 +112,26 @@ pub(crate) struct Shared<H: Host> {
     pub(crate) tasks: TaskTracker,
 }
 
+impl<H: Host> Shared<H> {
+    pub(crate) fn common(&self) -> Common<'_> {
+        Common { router: &self.router, counters: &self.counters, ledger: &self.ledger }
+    }
+}
+
 impl<H: Host> Broker<H> {
-    /// A broker without listeners: give it some with [`Broker::listen`], or streams with [`Broker::serve`].
+    /// A broker without listeners: give it some with [`Broker::listen`], or streams with [`Broker::serve`]. Nothing
+    /// outlives it.
     pub fn new(host: H, config: Config) -> Self {
+        Self::build(host, config, None)
+    }
+
+    /// A broker whose sessions and retained messages outlive the process. Before anything is served, give it back
+    /// what was kept: [`Broker::restore`].
+    pub fn with_storage(host: H, config: Config, storage: Arc<dyn Storage>) -> Self {
+        Self::build(host, config, Some(storage))
+    }
+
+    fn build(host: H, config: Config, storage: Option<Arc<dyn Storage>>) -> Self {
         let places = Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)));
         let shared = Arc::new(Shared {
             host,
@@ -116,6 +139,7 @@ impl<H: Host> Broker<H> {
             router: Router::default(),
             retained: Retained::new(&config),
             wills: Wills::new(config.max_delayed_will_bytes),
+            ledger: Ledger::new(storage, config.max_stored_bytes),
             assigned: Assigned::default(),
             config,
             counters: Counters::default(),
@@ -128,6 +152,11 @@ impl<H: Host> Broker<H> {
         let executor = Arc::clone(&shared);
         shared.tasks.spawn(async move { wills::publish_when_due(&executor).await });
         Self { shared }
+    }
+
+    /// Takes back what an earlier process kept, in any order. Sessions whose time is over are forgotten.
+    pub fn restore(&self, records: impl IntoIterator<Item = (Key, Bytes)>) -> Restored {
+        storage::restore(&self.shared, records)
     }
 
     /// Serves a bound listener until the broker drains.
@@ -149,7 +178,8 @@ impl<H: Host> Broker<H> {
     /// Delivers a message of the host's own to subscribers. The host has stored it already, if it wants it stored.
     /// Returns how many sessions took it.
     pub fn publish(&self, message: &Message) -> usize {
-        fan_out(&self.shared, message, Origin { client_id: None, received: Instant::now() })
+        let origin = Origin { client_id: None, received: Instant::now() };
+        fan_out(&self.shared, message, origin, &mut self.shared.ledger.batch())
     }
 
     /// Closes the live connection of a client at once and discards its session. Returns whether there was one.

@@ -45,7 +45,13 @@ impl Inner {
             return 0;
         }
         let before = self.deliveries.len();
-        self.deliveries.retain(|delivery| !delivery.is_expired());
+        self.deliveries.retain(|delivery| {
+            let keep = !delivery.is_expired();
+            if !keep {
+                delivery.forget();
+            }
+            keep
+        });
         self.count_bytes();
         before - self.deliveries.len()
     }
@@ -75,11 +81,17 @@ impl Mailbox {
         inner.waker.take()
     }
 
+    /// Whether a connection reads it.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.lock().connected
+    }
+
     /// A message for the session. What cannot be queued is dropped and counted, or costs the connection: a subscriber
     /// that does not keep up with what it owes acknowledgements for is closed. Returns whether it was queued.
     pub(crate) fn deliver(&self, delivery: Delivery, counters: &Counters) -> bool {
         let connected_only = delivery.qos == QoS::AtMostOnce;
         let Some(delivery) = self.offer(delivery, connected_only, counters) else { return true };
+        delivery.forget();
         let mut inner = self.lock();
         let is_offline = connected_only && !inner.connected;
         counters.dropped(if is_offline { &counters.dropped_offline } else { &counters.dropped_queue_full });

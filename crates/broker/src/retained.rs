@@ -127,6 +127,7 @@ impl Retained {
             subscription_ids: wanted.id.into_iter().collect(),
             expires_at: kept.expires_at,
             share: None,
+            stored: None,
         };
         let deliveries: VecDeque<_> = if wanted.filter.contains(['+', '#']) {
             let matching = inner.messages.values().filter(|kept| topic::matches(&wanted.filter, &kept.message.topic));
@@ -137,20 +138,21 @@ impl Retained {
         deliveries.into_iter().filter(|delivery| !delivery.is_expired()).collect()
     }
 
-    /// Forgets messages past their time (MQTT-3.3.2-5). Cheap while none is.
-    pub(crate) fn sweep(&self) {
+    /// Forgets messages past their time (MQTT-3.3.2-5), and returns their topics. Cheap while none is.
+    pub(crate) fn sweep(&self) -> Vec<String> {
         let now = Instant::now();
         let mut inner = self.write();
         if inner.next_expiry.is_none_or(|at| at > now) {
-            return;
+            return Vec::new();
         }
         let is_expired = |kept: &Kept| kept.expires_at.is_some_and(|at| at <= now);
         let expired: Vec<_> =
             inner.messages.iter().filter(|(_, kept)| is_expired(kept)).map(|(name, _)| name.clone()).collect();
-        for name in expired {
-            inner.remove(&name);
+        for name in &expired {
+            inner.remove(name);
         }
         inner.next_expiry = inner.messages.values().filter_map(|kept| kept.expires_at).min();
+        expired
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
 
 use tesaiot_mqtt::Message;
 use tesaiot_mqtt::inbound::Inbound;
@@ -14,6 +15,7 @@ use crate::delivery::Delivery;
 use crate::inspect::Connected;
 use crate::mailbox::Mailbox;
 use crate::router::Subscription;
+use crate::storage::SessionRecord;
 
 /// A received message whose acknowledgement is held.
 #[derive(Debug)]
@@ -45,6 +47,15 @@ pub(crate) struct Session {
     pub(crate) state: Arc<tokio::sync::Mutex<SessionState>>,
     /// What can be told of the session while a connection holds its state.
     about: std::sync::Mutex<About>,
+    /// Whether it is on disk: it outlives its connection, and the process.
+    durable: AtomicBool,
+}
+
+impl SessionState {
+    /// What of it is written when its connection begins (`None`) or ends.
+    pub(crate) fn record(&self, disconnected_at: Option<SystemTime>) -> SessionRecord {
+        SessionRecord { expiry: self.expiry, disconnected_at, recent: self.inbound.recent().collect() }
+    }
 }
 
 /// What an operator may want to know of a session.
@@ -56,9 +67,20 @@ pub(crate) struct About {
 }
 
 impl Session {
+    /// Whether it is on disk.
+    pub(crate) fn is_durable(&self) -> bool {
+        self.durable.load(Ordering::Acquire)
+    }
+
+    /// Returns whether it was before.
+    pub(crate) fn set_durable(&self, durable: bool) -> bool {
+        self.durable.swap(durable, Ordering::AcqRel)
+    }
+
     pub(crate) fn new(client_id: Arc<str>, config: &Config) -> Self {
         Self {
             client_id,
+            durable: AtomicBool::new(false),
             mailbox: Arc::new(Mailbox::new(config.max_queued, config.max_queued_bytes)),
             state: Arc::new(tokio::sync::Mutex::new(SessionState {
                 inbound: Inbound::new(config.receive_maximum),

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tesaiot_mqtt::QoS;
 use tesaiot_mqtt::inbound::Inbound;
@@ -20,6 +20,7 @@ use crate::fan_out::hand_on;
 use crate::host::Host;
 use crate::router::Router;
 use crate::session::{Session, SessionState};
+use crate::storage::Ledger;
 
 /// How often sessions past their expiry are looked for.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -68,12 +69,22 @@ pub(crate) struct Sessions {
     config: Config,
 }
 
+/// What the end of a session touches beyond the session.
+#[derive(Clone, Copy)]
+pub(crate) struct Common<'a> {
+    pub(crate) router: &'a Router,
+    pub(crate) counters: &'a Counters,
+    pub(crate) ledger: &'a Ledger,
+}
+
 /// A session in the hands of one connection.
 pub(crate) struct Attached {
     pub(crate) session: Arc<Session>,
     pub(crate) state: OwnedMutexGuard<SessionState>,
     /// Whether state of an earlier connection was resumed.
     pub(crate) present: bool,
+    /// What must be durable before the client hears that it is not.
+    pub(crate) position: u64,
 }
 
 /// A place in the line for a session. Dropped, it is given up: nobody may wait for one who no longer does.
@@ -107,13 +118,7 @@ impl Sessions {
 
     /// Takes the session of `client_id`, from a live connection if there is one: that one closes, finishes what
     /// it holds, and lets go. `None` when a newer connection waits too, or the old one does not end in time.
-    pub(crate) async fn attach(
-        &self,
-        client_id: &str,
-        clean_start: bool,
-        router: &Router,
-        counters: &Counters,
-    ) -> Option<Attached> {
+    pub(crate) async fn attach(&self, client_id: &str, clean_start: bool, shared: &Common<'_>) -> Option<Attached> {
         let (session, expired) = {
             let mut table = self.lock();
             let table = &mut *table;
@@ -153,16 +158,17 @@ impl Sessions {
         }
         drop(in_line);
         if waited {
-            increment(&counters.taken_over);
+            increment(&shared.counters.taken_over);
         }
         let present = state.resumable && !clean_start && !expired;
-        if present {
+        let position = if present {
             let inbound = std::mem::replace(&mut state.inbound, Inbound::new(1));
             state.inbound = inbound.into_resumed(self.config.receive_maximum);
+            0
         } else {
-            reset(&session, &mut state, router, &self.config, counters);
-        }
-        Some(Attached { session, state, present })
+            reset(&session, &mut state, &self.config, shared)
+        };
+        Some(Attached { session, state, present, position })
     }
 
     /// The connection before did not let go in time, or the wait was abandoned. The session stays with it, and its fate too, unless it has let
@@ -179,13 +185,7 @@ impl Sessions {
     }
 
     /// A connection lets go of its session, which lives on for its expiry, or ends.
-    pub(crate) fn detach(
-        &self,
-        session: &Arc<Session>,
-        mut state: OwnedMutexGuard<SessionState>,
-        router: &Router,
-        counters: &Counters,
-    ) {
+    pub(crate) fn detach(&self, session: &Arc<Session>, mut state: OwnedMutexGuard<SessionState>, shared: &Common<'_>) {
         session.mailbox.set_connected(false);
         session.set_connection(None);
         let mut table = self.lock();
@@ -195,16 +195,26 @@ impl Sessions {
         let keep = !state.expiry.is_zero() && room && !evicted;
         state.resumable = keep;
         if keep && !waited_for {
-            lend(session, &mut state, router, counters);
+            lend(session, &mut state, shared);
         }
         if !keep {
-            reset(session, &mut state, router, &self.config, counters);
+            reset(session, &mut state, &self.config, shared);
+        } else if session.is_durable() {
+            shared.ledger.batch().session(&session.client_id, &state.record(Some(SystemTime::now())));
         }
         if !waited_for {
             table.release(&session.client_id, keep.then(|| Instant::now() + state.expiry));
         }
         // Before the table is unlocked: whoever gives up waiting now must see that nobody holds the session.
         drop(state);
+    }
+
+    /// A session of an earlier process, which lives on until `expires_at` if nobody connects.
+    pub(crate) fn restore(&self, session: &Arc<Session>, expires_at: Instant) {
+        let mut table = self.lock();
+        let entry = Entry { session: Arc::clone(session), expires_at: None, waiting: 0, evicted: false };
+        table.entries.insert(Arc::clone(&session.client_id), entry);
+        table.release(&session.client_id, Some(expires_at));
     }
 
     /// Closes the live connection, if any, and discards the session.
@@ -255,7 +265,7 @@ impl Sessions {
         }
     }
 
-    fn sweep(&self, router: &Router, counters: &Counters) {
+    fn sweep(&self, shared: &Common<'_>) {
         let now = Instant::now();
         let mut table = self.lock();
         let expired: Vec<_> = table
@@ -267,7 +277,7 @@ impl Sessions {
         for session in expired {
             // Nobody holds the state of an offline session, and nobody can attach while the table is locked.
             if let Ok(mut state) = session.state.try_lock() {
-                reset(&session, &mut state, router, &self.config, counters);
+                reset(&session, &mut state, &self.config, shared);
                 table.release(&session.client_id, None);
             }
         }
@@ -275,7 +285,10 @@ impl Sessions {
 }
 
 /// Forgets everything: what a clean start asks for, and what remains of a session that ended.
-fn reset(session: &Arc<Session>, state: &mut SessionState, router: &Router, config: &Config, counters: &Counters) {
+/// Returns what must be durable before anybody may rely on it.
+fn reset(session: &Arc<Session>, state: &mut SessionState, config: &Config, shared: &Common<'_>) -> u64 {
+    let Common { router, counters, ledger } = *shared;
+    let mut batch = ledger.batch();
     for filter in state.subscriptions.keys() {
         router.unsubscribe(filter, &session.client_id);
     }
@@ -293,18 +306,30 @@ fn reset(session: &Arc<Session>, state: &mut SessionState, router: &Router, conf
     let sent = ended.outbound.drain().into_iter().filter(|delivery| delivery.qos == QoS::AtLeastOnce);
     let orphans = sent.filter(|delivery| delivery.share.is_some()).chain(session.mailbox.take_shared());
     for orphan in orphans {
-        if !hand_on(router, &orphan, &session.client_id, true, counters) {
+        if !hand_on(router, &orphan, &session.client_id, true, counters, &mut batch) {
             counters.dropped(&counters.dropped_no_member);
         }
     }
     session.mailbox.clear_deliveries();
     session.count_subscriptions(0);
+    if session.set_durable(false) {
+        batch.session_ended(&session.client_id);
+    }
+    batch.submit()
 }
 
 /// A member of shared subscriptions is gone for a while: whoever is there gets what it has not acknowledged (MQTT 5
 /// section 4.8.2 leaves the choice), but for QoS 2 messages it has begun to take (MQTT-4.8.2-4).
-fn lend(session: &Session, state: &mut SessionState, router: &Router, counters: &Counters) {
-    let is_lent = |delivery: &Delivery| hand_on(router, delivery, &session.client_id, false, counters);
+fn lend(session: &Session, state: &mut SessionState, shared: &Common<'_>) {
+    let Common { router, counters, ledger } = *shared;
+    let mut batch = ledger.batch();
+    let mut is_lent = |delivery: &Delivery| {
+        let lent = hand_on(router, delivery, &session.client_id, false, counters, &mut batch);
+        if lent {
+            delivery.forget();
+        }
+        lent
+    };
     let sent = state.outbound.in_order().into_iter();
     let shared = sent.filter(|(_, sent)| sent.qos == QoS::AtLeastOnce && sent.item.share.is_some());
     let lent: Vec<_> = shared.filter(|(_, sent)| is_lent(&sent.item)).map(|(packet_id, _)| packet_id).collect();
@@ -321,8 +346,13 @@ pub(crate) async fn expire_periodically<H: Host>(shared: &Shared<H>) {
         tokio::select! {
             () = shared.draining.cancelled() => return,
             () = tokio::time::sleep(SWEEP) => {
-                shared.sessions.sweep(&shared.router, &shared.counters);
-                shared.retained.sweep();
+                shared.sessions.sweep(&shared.common());
+                let mut batch = shared.ledger.batch();
+                for topic in shared.retained.sweep() {
+                    batch.retained_gone(&topic);
+                }
+                drop(batch);
+                shared.ledger.settle();
             }
         }
     }

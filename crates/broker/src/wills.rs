@@ -120,7 +120,9 @@ pub(crate) async fn publish<H: Host>(shared: &Shared<H>, will: Will<H::Identity>
         && outcomes.iter().any(|(_, outcome)| *outcome == Outcome::Stored)
     {
         let origin = Origin { client_id: Some(&will.client_id), received: Instant::now() };
-        fan_out(shared, &will.message, origin);
+        let mut batch = shared.ledger.batch();
+        fan_out(shared, &will.message, origin, &mut batch);
+        batch.will_gone(&will.client_id);
     }
 }
 
@@ -130,7 +132,7 @@ pub(crate) fn spawn<H: Host>(shared: &Arc<Shared<H>>, will: Will<H::Identity>) {
     shared.tasks.spawn(async move { publish(&by_task, will).await });
 }
 
-/// Publishes delayed wills when their time comes. When the broker drains no session goes on, and all are due.
+/// Publishes delayed wills when their time comes. When the broker drains, and no session outlives it, all are due.
 pub(crate) async fn publish_when_due<H: Host>(shared: &Arc<Shared<H>>) {
     loop {
         let next = shared.wills.next_due();
@@ -143,7 +145,8 @@ pub(crate) async fn publish_when_due<H: Host>(shared: &Arc<Shared<H>>) {
             spawn(shared, will);
         }
     }
-    for will in shared.wills.close() {
-        spawn(shared, will);
+    let left = shared.wills.close();
+    if !shared.ledger.is_kept() {
+        left.into_iter().for_each(|will| spawn(shared, will));
     }
 }

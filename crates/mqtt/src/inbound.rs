@@ -98,6 +98,25 @@ impl<T> Inbound<T> {
         self
     }
 
+    /// What of a session outlives the process: identifiers that await PUBREL.
+    pub fn unreleased(&self) -> &[PacketId] {
+        &self.unreleased
+    }
+
+    /// What of a session outlives the process: identifiers and fingerprints of messages acknowledged lately with
+    /// success, oldest first.
+    pub fn recent(&self) -> impl Iterator<Item = (PacketId, u64)> {
+        let success = |reason| reason == PublishAckReason::Success;
+        self.recent.iter().filter(move |known| success(known.2)).map(|known| (known.0, known.1))
+    }
+
+    /// Gives a new session what an earlier process knew of it.
+    pub fn restore(&mut self, unreleased: Vec<PacketId>, recent: impl IntoIterator<Item = (PacketId, u64)>) {
+        self.unreleased = unreleased;
+        let recent = recent.into_iter().take(usize::from(self.receive_maximum));
+        self.recent = recent.map(|(packet_id, print)| (packet_id, print, PublishAckReason::Success)).collect();
+    }
+
     /// A session that starts clean. Tickets go on counting, so that a late outcome of the session before names
     /// nothing in this one.
     #[must_use]

@@ -60,12 +60,14 @@ pub struct Link<S> {
     codec: Codec,
     input: BytesMut,
     output: BytesMut,
+    /// Bytes written to the stream so far.
+    written: u64,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     /// Puts `codec` on `stream`.
     pub fn new(stream: S, codec: Codec) -> Self {
-        Self { stream, codec, input: BytesMut::new(), output: BytesMut::new() }
+        Self { stream, codec, input: BytesMut::new(), output: BytesMut::new(), written: 0 }
     }
 
     /// The codec, to learn the version or to set limits.
@@ -81,6 +83,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     /// Bytes encoded and not yet written. The owner bounds it by not sending while it is large.
     pub fn pending_output(&self) -> usize {
         self.output.len()
+    }
+
+    /// Where the next packet will begin, counted in bytes from the first one on.
+    pub fn end_of_output(&self) -> u64 {
+        self.written + self.output.len() as u64
+    }
+
+    /// Forgets what was encoded from the byte `end` on and has not been written.
+    pub fn truncate_output(&mut self, end: u64) {
+        let keep = end.saturating_sub(self.written).min(self.output.len() as u64);
+        self.output.truncate(keep as usize);
     }
 
     /// Encodes a packet into the output buffer. It leaves with the next flush.
@@ -139,12 +152,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
 
     /// Writes what is pending. Ready when everything has left.
     pub fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.output.is_empty() {
-            let written = ready!(Pin::new(&mut self.stream).poll_write(context, &self.output))?;
+        self.poll_flush_until(context, u64::MAX)
+    }
+
+    /// Writes what is pending before the byte `end`: what comes after must not leave yet. Ready when that has left.
+    pub fn poll_flush_until(&mut self, context: &mut Context<'_>, end: u64) -> Poll<io::Result<()>> {
+        loop {
+            let length = end.saturating_sub(self.written).min(self.output.len() as u64) as usize;
+            if length == 0 {
+                break;
+            }
+            let written = ready!(Pin::new(&mut self.stream).poll_write(context, &self.output[..length]))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.output.advance(written);
+            self.written += written as u64;
+        }
+        if !self.output.is_empty() {
+            return Pin::new(&mut self.stream).poll_flush(context);
         }
         if self.output.capacity() > KEEP_OUTPUT_BYTES {
             self.output = BytesMut::new();

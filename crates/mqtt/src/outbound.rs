@@ -69,6 +69,13 @@ impl<T> Outbound<T> {
         Ok(packet_id)
     }
 
+    /// Puts back what an earlier process had in flight, in the order it was sent. The window does not count here.
+    pub fn restore(&mut self, packet_id: PacketId, item: T, qos: QoS, released: bool) {
+        let order = self.next_order;
+        self.next_order += 1;
+        self.in_flight.insert(packet_id, InFlight { item, qos, released, order });
+    }
+
     /// An identifier not in use (MQTT-2.2.1-3). There is one: the window is at most 65,535 and not full.
     pub fn free_id(&mut self) -> PacketId {
         loop {
@@ -95,6 +102,11 @@ impl<T> Outbound<T> {
             }
             _ => false,
         }
+    }
+
+    /// Everything in flight, in no order.
+    pub fn items(&self) -> impl Iterator<Item = &T> {
+        self.in_flight.values().map(|in_flight| &in_flight.item)
     }
 
     /// The message with this identifier.

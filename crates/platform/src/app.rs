@@ -5,6 +5,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use tesaiot_broker::storage::Restored;
 use tesaiot_broker::{Broker, Listener, Transport};
 use tesaiot_contract::bundle::Bundle;
 use tesaiot_contract::{DeviceId, Endpoints};
@@ -31,6 +32,7 @@ use crate::ingest::{Ingest, Stored, Writer};
 use crate::open_files;
 use crate::presence::Presence;
 use crate::provisioning::{Provisioning, ProvisioningError};
+use crate::sessions::{self, KeeperThread, Kept, SessionKeeper};
 
 /// The path of MQTT over WebSocket (the wire contract, section 1).
 const WSS_PATH: &str = "/mqtt";
@@ -61,6 +63,7 @@ pub struct App {
     api: api::Server,
     ingest: Ingest,
     writer: Writer,
+    keeping: KeeperThread,
     /// Publishes the server's certificate to every listener.
     identity: ServerIdentityPublisher,
     tasks: TaskTracker,
@@ -96,7 +99,8 @@ impl App {
             tokio::task::spawn_blocking(move || Opened::open(&config, url))
         };
         let opened = opened.await.map_err(|_| BuildError::Interrupted)??;
-        let Opened { data, host_names, authority, registry, telemetry, appender, server, first_start } = opened;
+        let Opened { data, host_names, authority, registry, telemetry, appender, sessions, server, first_start } =
+            opened;
         let endpoints = endpoints(&host_names, addresses);
 
         // From a message to a commit.
@@ -119,7 +123,14 @@ impl App {
         let room = open_files::room();
         let mut bounds = config.broker.clone();
         bounds.max_connections = bounds.max_connections.min(room.mqtt);
-        let broker = Broker::new(gate, bounds);
+        let (records, kept) = sessions;
+        let (keeper, keeping) = SessionKeeper::start(records).map_err(BuildError::Thread)?;
+        let broker = Broker::with_storage(gate, bounds, Arc::new(keeper));
+        let restored = broker.restore(kept);
+        if restored != Restored::default() {
+            let Restored { sessions, messages, retained, unreadable } = restored;
+            tracing::info!(sessions, messages, retained, unreadable, "sessions of the last run are back");
+        }
 
         // One identity on every port; one trust anchor for every client.
         let (identity, shown) = server_identity_channel();
@@ -170,6 +181,7 @@ impl App {
             api,
             ingest,
             writer,
+            keeping,
             identity,
             tasks,
             stop,
@@ -206,7 +218,8 @@ impl App {
 
     /// Serves until `shutdown` resolves, then drains: stop accepting, commit, acknowledge, close.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
-        let Self { config, platform, broker, listeners, api, ingest, writer, identity, tasks, stop, .. } = self;
+        let Self { config, platform, broker, listeners, api, ingest, writer, keeping, identity, tasks, stop, .. } =
+            self;
         for listener in listeners {
             broker.listen(listener);
         }
@@ -220,7 +233,11 @@ impl App {
         let drained = broker.drain(config.grace).await;
         stop.cancel();
         // Everything that submits has ended or been told to: what is queued is committed now.
-        let closed = tokio::task::spawn_blocking(move || writer.close()).await.is_ok();
+        let close = move || {
+            writer.close();
+            keeping.close();
+        };
+        let closed = tokio::task::spawn_blocking(close).await.is_ok();
         drop((broker, platform, identity, ingest));
         tasks.close();
         let ended = tokio::time::timeout(config.grace, tasks.wait()).await.is_ok();
@@ -266,6 +283,7 @@ struct Opened {
     registry: Registry,
     telemetry: Telemetry,
     appender: tesaiot_store::Appender,
+    sessions: (tesaiot_store::Records, Kept),
     server: ServerIdentity,
     first_start: Option<FirstStart>,
 }
@@ -279,6 +297,7 @@ impl Opened {
         let secrets = first_start::secrets(&data, config)?;
         let host_names = first_start::host_names(&data, &config.host_names);
         let registry = Registry::open(&data.registry())?;
+        let sessions = sessions::open(&data.sessions())?;
         // Both derive a key from a secret on a first start, which is slow on purpose: side by side it is slow once.
         let (authority, administrator) = std::thread::scope(|scope| {
             let authority = scope.spawn(|| first_start::authority(&data, config, &secrets));
@@ -296,7 +315,7 @@ impl Opened {
         first_start::remember_host_names(&data, &host_names)?;
         first_start::operator_access(&data, &registry, url)?;
         let first_start = secrets.first_start();
-        Ok(Self { data, host_names, authority, registry, telemetry, appender, server, first_start })
+        Ok(Self { data, host_names, authority, registry, telemetry, appender, sessions, server, first_start })
     }
 }
 

@@ -5,6 +5,7 @@
 //! ├── ca/                     the certificate authority; ca-chain.pem verifies every port
 //! ├── registry.db             devices, credentials (hashes), certificates, users, audit
 //! ├── telemetry.db            what devices sent
+//! ├── sessions.db             the broker's sessions: subscriptions, messages that wait, retained messages
 //! ├── server.pem  server.key  the server's certificate and key (600)
 //! ├── operator.json           address and token for operator commands on this machine (600)
 //! ├── host-names              the names the server's certificate was last asked to carry
@@ -69,6 +70,11 @@ impl DataDir {
     /// The telemetry store's database.
     pub fn telemetry(&self) -> PathBuf {
         self.0.join("telemetry.db")
+    }
+
+    /// The broker's sessions.
+    pub fn sessions(&self) -> PathBuf {
+        self.0.join("sessions.db")
     }
 
     /// The server's certificate chain.

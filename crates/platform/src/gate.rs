@@ -75,6 +75,12 @@ impl Host for Gate {
         }
     }
 
+    fn revive(&self, client_id: &str) -> Option<DeviceIdentity> {
+        let device = DeviceId::new(client_id).ok()?;
+        let is_enabled = self.registry.device(&device).is_ok_and(|found| found.is_some_and(|device| device.enabled));
+        is_enabled.then_some(DeviceIdentity { device })
+    }
+
     fn observe(&self, event: Event<'_, DeviceIdentity>) {
         match event {
             Event::HandshakeFailed { peer, error } => self.incidents.handshake_failed(peer, error),

@@ -9,6 +9,7 @@
 //! | `incidents` | what was refused: named in the log once, counted, audited |
 //! | `presence` | when each device was last seen |
 //! | `open_files` | how many connections fit |
+//! | `sessions` | the broker's sessions on disk |
 //! | [`provisioning`] | devices and their credentials, from creation to revocation |
 //! | `api` | HTTPS: REST and the live feed |
 //! | `first_start` | what exists after the first start and not before |
@@ -29,6 +30,7 @@ pub mod ingest;
 mod open_files;
 mod presence;
 pub mod provisioning;
+mod sessions;
 
 pub use app::{Addresses, App, Platform};
 pub use config::{Config, RootKey};

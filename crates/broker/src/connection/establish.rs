@@ -16,6 +16,7 @@ use crate::Shared;
 use crate::host::{Host, Peer};
 use crate::retained::RetainedQueue;
 use crate::sessions::Attached;
+use crate::storage::Fences;
 
 /// Answers CONNECT.
 #[expect(clippy::too_many_arguments, reason = "everything a connection is made of, once")]
@@ -34,7 +35,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let config = &shared.config;
-    let Attached { session, mut state, present } = attached;
+    let Attached { session, mut state, present, position } = attached;
 
     let asked = Duration::from_secs(u64::from(connect.keep_alive));
     let keep_alive = if version == Version::V5 && (asked.is_zero() || asked > config.max_keep_alive) {
@@ -43,6 +44,15 @@ where
         asked
     };
     state.expiry = Duration::from_secs(u64::from(connect.session_expiry_interval_secs)).min(config.max_session_expiry);
+    if shared.ledger.is_kept() && (session.is_durable() || !state.expiry.is_zero()) {
+        let mut batch = shared.ledger.batch();
+        batch.session(&session.client_id, &state.record(None));
+        batch.will_gone(&session.client_id);
+        drop(batch);
+        session.set_durable(true);
+    }
+    let mut fences = Fences::default();
+    fences.require(&shared.ledger, position, link.end_of_output());
     state.inbound.set_announced(version == Version::V5);
     state.outbound.set_window(match version {
         Version::V5 => connect.receive_max.map_or(config.max_in_flight, NonZeroU16::get).min(config.receive_maximum),
@@ -93,6 +103,7 @@ where
         resend,
         retained: RetainedQueue::default(),
         held_bytes: 0,
+        fences,
         clock: clock(now),
         shared,
     }

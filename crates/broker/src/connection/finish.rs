@@ -58,6 +58,11 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
         if shutting_down {
             // A drain is in no hurry: what the host holds is acknowledged before the goodbye.
             self.await_outcomes().await;
+            self.await_durable().await;
+        }
+        if let Some(end) = self.fences.end(&self.shared.ledger) {
+            // What it promises may never come true.
+            self.link.truncate_output(end);
         }
         if let Some(reason) = ended.farewell()
             && self.version == Version::V5
@@ -81,7 +86,7 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
             broke_protocol: matches!(ended, Ended::Link(LinkError::Protocol(_))),
             cause: &cause,
         });
-        self.shared.sessions.detach(&self.session, self.state, &self.shared.router, &self.shared.counters);
+        self.shared.sessions.detach(&self.session, self.state, &self.shared.common());
         // Evicted, or one too many: the session has ended, and what was to wait with it is due.
         if !self.shared.sessions.exists(&self.session.client_id)
             && let Some(will) = self.shared.wills.take(&self.session.client_id)
@@ -100,8 +105,18 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
             // The stream may be gone; acknowledgements then go nowhere, and stored messages are routed. What can leave
             // leaves now: the next outcome may never come.
             let _ = self.resolved(outcomes);
-            let _ = poll_fn(|context| Poll::Ready(self.link.poll_flush(context))).await;
+            let _ = poll_fn(|context| Poll::Ready(self.poll_write(context))).await;
         }
+    }
+
+    /// Waits until everything may leave, and has left.
+    async fn await_durable(&mut self) {
+        let patience = self.shared.config.acknowledge_timeout;
+        let all = poll_fn(|context| {
+            let written = self.poll_write(context);
+            if written.is_ok() && self.link.pending_output() > 0 { Poll::Pending } else { Poll::Ready(()) }
+        });
+        let _ = timeout(patience, all).await;
     }
 
     /// Leaves the Last Will: at once, or for later when the session lives on without a connection.
@@ -114,6 +129,11 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
         if !wait.is_zero()
             && let Some(at) = Instant::now().checked_add(wait)
         {
+            if let Some(will) = &will
+                && self.session.is_durable()
+            {
+                self.shared.ledger.batch().will(&will.client_id, &will.message, at);
+            }
             will = will.and_then(|will| self.shared.wills.delay(will, at));
         }
         if let Some(will) = will {

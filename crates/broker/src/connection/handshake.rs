@@ -104,8 +104,7 @@ where
             return None;
         }
     }
-    let attached =
-        shared.sessions.attach(&connect.client_id, connect.clean_start, &shared.router, &shared.counters).await;
+    let attached = shared.sessions.attach(&connect.client_id, connect.clean_start, &shared.common()).await;
     let Some(attached) = attached else {
         reject(&mut link, ConnectAckReason::ServerBusy, "a newer connection took the session").await;
         return None;
@@ -115,7 +114,7 @@ where
         match shared.host.authenticate(connecting).await {
             Ok(current) => identity = Arc::new(current),
             Err(refusal) => {
-                shared.sessions.detach(&attached.session, attached.state, &shared.router, &shared.counters);
+                shared.sessions.detach(&attached.session, attached.state, &shared.common());
                 let (reason, cause) = words(refusal);
                 reject(&mut link, reason, cause).await;
                 return None;
@@ -123,7 +122,7 @@ where
         }
     }
     if shared.draining.is_cancelled() {
-        shared.sessions.detach(&attached.session, attached.state, &shared.router, &shared.counters);
+        shared.sessions.detach(&attached.session, attached.state, &shared.common());
         reject(&mut link, ConnectAckReason::ServerUnavailable, "the broker is shutting down").await;
         return None;
     }

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 
 use tesaiot_mqtt::codec::is_refusal;
-use tesaiot_mqtt::inbound::{Arrival, Ticket, fingerprint};
+use tesaiot_mqtt::inbound::{Acknowledgement, Arrival, Ticket, fingerprint};
 use tesaiot_mqtt::packet::{
     DisconnectReasonCode, Packet, PacketId, Publish, PublishAck, PublishAckReason, Version, publish_ack,
 };
@@ -44,7 +44,8 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
             if misformed {
                 increment(&self.shared.counters.messages_refused);
             } else {
-                fan_out(&self.shared, &message, Origin { client_id: Some(&self.session.client_id), received });
+                let origin = Origin { client_id: Some(&self.session.client_id), received };
+                fan_out(&self.shared, &message, origin, &mut self.shared.ledger.batch());
             }
             return Ok(());
         };
@@ -125,28 +126,43 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
         if unavailable { Err(Ended::StoreUnavailable) } else { Ok(()) }
     }
 
-    /// Routes and acknowledges, in order, everything whose outcome is known.
+    /// Routes and acknowledges, in order, everything whose outcome is known. Copies for sessions that outlive the
+    /// process are durable before the acknowledgements leave.
     pub(super) fn acknowledge(&mut self) -> Result<(), Ended> {
+        let shared = Arc::clone(&self.shared);
+        let durable = self.session.is_durable();
+        let mut batch = shared.ledger.batch();
+        let mut answers = Vec::new();
+        let mut known = false;
         while let Some((acknowledgement, held)) = self.state.inbound.next_acknowledgement() {
-            let (packet_id, reason) = (acknowledgement.packet_id, acknowledgement.reason);
-            if let Some(held) = held {
-                self.held_bytes = self.held_bytes.saturating_sub(held.message.size());
-                if is_refusal(reason) {
-                    increment(&self.shared.counters.messages_refused);
-                } else {
-                    let origin = Origin { client_id: Some(&self.session.client_id), received: held.received };
-                    fan_out(&self.shared, &held.message, origin);
-                    increment(&self.shared.counters.messages_acknowledged);
-                }
-                // What the host keeps aside is kept once too. What the identity may not do is looked at each time.
-                if acknowledgement.qos == QoS::AtLeastOnce
-                    && reason != PublishAckReason::NotAuthorized
-                    && let Some(print) = held.fingerprint
-                {
-                    self.state.inbound.remember(packet_id, print, reason);
+            let (packet_id, qos, reason) = (acknowledgement.packet_id, acknowledgement.qos, acknowledgement.reason);
+            known |= held.is_none();
+            answers.push(acknowledgement);
+            let Some(held) = held else { continue };
+            self.held_bytes = self.held_bytes.saturating_sub(held.message.size());
+            if is_refusal(reason) {
+                increment(&shared.counters.messages_refused);
+            } else {
+                let origin = Origin { client_id: Some(&self.session.client_id), received: held.received };
+                fan_out(&shared, &held.message, origin, &mut batch);
+                increment(&shared.counters.messages_acknowledged);
+                if qos == QoS::ExactlyOnce && durable {
+                    batch.received(&self.session.client_id, packet_id);
                 }
             }
-            match acknowledgement.qos {
+            // What the host keeps aside is kept once too. What the identity may not do is looked at each time.
+            if qos == QoS::AtLeastOnce
+                && reason != PublishAckReason::NotAuthorized
+                && let Some(print) = held.fingerprint
+            {
+                self.state.inbound.remember(packet_id, print, reason);
+            }
+        }
+        let position = batch.submit();
+        // What was known before was acknowledged before, perhaps on a connection that ended too early to say so.
+        self.require(if known && durable { shared.ledger.position() } else { position });
+        for Acknowledgement { packet_id, qos, reason } in answers {
+            match qos {
                 QoS::ExactlyOnce => self.link.send(Packet::PublishReceived(answer(packet_id, reason)))?,
                 _ if is_refusal(reason) => self.link.send(Packet::PublishAck(answer(packet_id, reason)))?,
                 _ => self.link.send_puback(packet_id),

@@ -1,5 +1,7 @@
 //! SUBSCRIBE, UNSUBSCRIBE, and messages for the client.
 
+use std::sync::Arc;
+
 use bytestring::ByteString;
 use tesaiot_mqtt::QoS;
 use tesaiot_mqtt::alias::Naming;
@@ -26,6 +28,8 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
     pub(super) fn subscribe(&mut self, subscribe: Subscribe) -> Result<(), Ended> {
         let mut status = Vec::with_capacity(subscribe.topic_filters.len());
         let mut granted = Vec::new();
+        let (shared, durable) = (Arc::clone(&self.shared), self.session.is_durable());
+        let mut batch = shared.ledger.batch();
         for (index, (filter, options)) in subscribe.topic_filters.into_iter().enumerate() {
             // A packet may hold half a million filters: no more are looked at than could be granted.
             let too_many = index >= self.shared.config.max_subscriptions;
@@ -36,6 +40,9 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
                     let subscription = Subscription { options, id: subscribe.id };
                     let new = self.state.subscriptions.insert(filter.to_string(), subscription).is_none();
                     self.shared.router.subscribe(&filter, &self.session, subscription);
+                    if durable {
+                        batch.subscribed(&self.session.client_id, &filter, subscription);
+                    }
                     granted.push((filter, options, new));
                     match options.qos {
                         QoS::AtMostOnce => SubscribeAckReason::GrantedQos0,
@@ -47,6 +54,8 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
             status.push(reason);
         }
         self.session.count_subscriptions(self.state.subscriptions.len());
+        let position = batch.submit();
+        self.require(position);
         let reason_string = status.iter().find_map(|reason| subscription_refused(*reason)).map(Into::into);
         let ack = SubscribeAck { packet_id: subscribe.packet_id, properties: Vec::new(), reason_string, status };
         self.link.send(Packet::SubscribeAck(ack))?;
@@ -83,6 +92,8 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
     }
 
     pub(super) fn unsubscribe(&mut self, unsubscribe: &Unsubscribe) -> Result<(), Ended> {
+        let (shared, durable) = (Arc::clone(&self.shared), self.session.is_durable());
+        let mut batch = shared.ledger.batch();
         let status = unsubscribe
             .topic_filters
             .iter()
@@ -90,12 +101,17 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
                 Some(_) => {
                     self.retained.remove(filter);
                     self.shared.router.unsubscribe(filter, &self.session.client_id);
+                    if durable {
+                        batch.unsubscribed(&self.session.client_id, filter);
+                    }
                     UnsubscribeAckReason::Success
                 }
                 None => UnsubscribeAckReason::NoSubscriptionExisted,
             })
             .collect();
         self.session.count_subscriptions(self.state.subscriptions.len());
+        let position = batch.submit();
+        self.require(position);
         let ack =
             UnsubscribeAck { packet_id: unsubscribe.packet_id, properties: Vec::new(), reason_string: None, status };
         Ok(self.link.send(Packet::UnsubscribeAck(ack))?)
@@ -105,19 +121,32 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
     pub(super) fn deliver(&mut self, delivery: Delivery) -> Result<(), Ended> {
         if delivery.is_expired() {
             increment(&self.shared.counters.messages_expired);
+            delivery.forget();
             return Ok(());
         }
         let mut publish = delivery.to_publish(self.version, None, false);
         if delivery.qos != QoS::AtMostOnce {
-            let qos = delivery.qos;
+            let (qos, stored) = (delivery.qos, delivery.stored.clone());
             let Ok(packet_id) = self.state.outbound.start(delivery, qos) else { return Ok(()) };
             publish.packet_id = Some(packet_id);
+            if let Some(stored) = stored {
+                let mut batch = self.shared.ledger.batch();
+                batch.sent(&stored, packet_id, false);
+                let noted = batch.submit();
+                // At QoS 2 the client must not see the message under another identifier, ever.
+                self.require(if qos == QoS::ExactlyOnce { noted } else { stored.position() });
+            }
         }
         self.send_publish(publish)
     }
 
     /// Sends what an earlier connection left unacknowledged (MQTT-4.4.0-1), marked (MQTT-3.3.1-1).
     pub(super) fn resend(&mut self, packet_id: PacketId) -> Result<(), Ended> {
+        if self.session.is_durable() {
+            // What it said last may not be durable yet.
+            let position = self.shared.ledger.position();
+            self.require(position);
+        }
         let Some(in_flight) = self.state.outbound.get(packet_id) else { return Ok(()) };
         if in_flight.released {
             let release = publish_ack2(packet_id, PublishAck2Reason::Success);
@@ -129,10 +158,33 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
 
     /// The client has acknowledged a message for good.
     pub(super) fn delivered(&mut self, packet_id: PacketId) -> Result<(), Ended> {
-        self.state.outbound.finish(packet_id);
+        self.arrived(packet_id);
         // It may answer, late, what the connection before sent.
         self.resend.retain(|waiting| *waiting != packet_id);
         Ok(())
+    }
+
+    /// A message is done with. Its copy goes without haste: after a crash it may be sent once more, marked.
+    fn arrived(&mut self, packet_id: PacketId) {
+        if let Some(Delivery { stored: Some(stored), .. }) = self.state.outbound.finish(packet_id) {
+            self.shared.ledger.batch().copy_gone(&stored);
+        }
+    }
+
+    /// PUBREC came. Returns false for an identifier that is not an unreleased QoS 2 message.
+    pub(super) fn released(&mut self, packet_id: PacketId) -> bool {
+        if !self.state.outbound.release(packet_id) {
+            return false;
+        }
+        let in_flight = self.state.outbound.get(packet_id);
+        if let Some(stored) = in_flight.and_then(|in_flight| in_flight.item.stored.clone()) {
+            let mut batch = self.shared.ledger.batch();
+            batch.sent(&stored, packet_id, true);
+            let position = batch.submit();
+            // PUBREL lets the client forget the identifier: after it the message must not come again.
+            self.require(position);
+        }
+        true
     }
 
     fn send_publish(&mut self, mut publish: Publish) -> Result<(), Ended> {
@@ -157,7 +209,7 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
             Err(ProtocolError::TooLarge { .. }) => {
                 self.shared.counters.dropped(&self.shared.counters.dropped_too_large);
                 if let Some(packet_id) = packet_id {
-                    self.state.outbound.finish(packet_id);
+                    self.arrived(packet_id);
                 }
             }
             Err(error) => return Err(error.into()),

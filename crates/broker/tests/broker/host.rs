@@ -216,6 +216,10 @@ impl Host for TestHost {
         }
     }
 
+    fn revive(&self, client_id: &str) -> Option<Identity> {
+        Some(Identity(client_id.into()))
+    }
+
     fn observe(&self, event: Event<'_, Identity>) {
         let seen = match event {
             Event::Connected { identity, peer } => {

@@ -23,6 +23,7 @@ mod refusals;
 mod retained;
 mod sessions;
 mod shares;
+mod storage;
 mod subscribers;
 mod take_over;
 mod websocket;

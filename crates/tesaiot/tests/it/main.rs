@@ -42,6 +42,8 @@ mod refusals;
 mod retention;
 #[cfg(feature = "device")]
 mod sensors;
+#[cfg(feature = "platform")]
+mod sessions;
 mod support;
 #[cfg(all(feature = "device", feature = "platform"))]
 mod zoo;
