@@ -4,6 +4,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Instant;
 
 use tesaiot_broker::storage::Restored;
 use tesaiot_broker::{Broker, Listener, Transport};
@@ -21,6 +22,7 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::administrators::{Administrators, Told};
 use crate::api;
 use crate::config::Config;
 use crate::data_dir::DataDir;
@@ -114,11 +116,13 @@ impl App {
         tasks.spawn(presence.clone().write_until(registry.clone(), stop.clone()));
 
         // Who may come in, and the broker behind that gate.
+        let administrators = Administrators::default();
         let gate = Gate {
             registry: registry.clone(),
             ingest: ingest.clone(),
             incidents: incidents.clone(),
             presence: presence.clone(),
+            administrators: administrators.clone(),
         };
         let room = open_files::room();
         let mut bounds = config.broker.clone();
@@ -131,6 +135,16 @@ impl App {
             let Restored { sessions, messages, retained, unreadable } = restored;
             tracing::info!(sessions, messages, retained, unreadable, "sessions of the last run are back");
         }
+
+        let told = Told {
+            broker: broker.clone(),
+            administrators,
+            registry: registry.clone(),
+            ingest: ingest.clone(),
+            telemetry: telemetry.clone(),
+            started: Instant::now(),
+        };
+        tasks.spawn(told.tell_until(config.system_topics_period, stop.clone()));
 
         // One identity on every port; one trust anchor for every client.
         let (identity, shown) = server_identity_channel();

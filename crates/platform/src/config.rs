@@ -61,6 +61,8 @@ pub struct Config {
     pub store: tesaiot_store::telemetry::Options,
     /// How long a client of the REST interface may read nothing of its answer before it is given up.
     pub https_write_timeout: Duration,
+    /// How often `$SYS/broker/…` is told to administrators, and their right to hear it is looked at again.
+    pub system_topics_period: Duration,
     /// How long a drain may take.
     pub grace: Duration,
 }
@@ -83,6 +85,7 @@ impl Config {
             broker: tesaiot_broker::Config::default(),
             store: tesaiot_store::telemetry::Options::default(),
             https_write_timeout: Duration::from_secs(30),
+            system_topics_period: Duration::from_secs(10),
             grace: Duration::from_secs(10),
         }
     }

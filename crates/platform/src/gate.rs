@@ -13,14 +13,18 @@ use tesaiot_pki::Serial;
 use tesaiot_store::registry::{DeviceAuthentication, Registry};
 use tesaiot_tls::CertificateSummary;
 
+use crate::administrators::{Administrator, Administrators};
 use crate::incidents::Incidents;
 use crate::ingest::Ingest;
 use crate::presence::Presence;
 
-/// An authenticated device.
+/// Who a connection is.
 #[derive(Debug)]
-pub(crate) struct DeviceIdentity {
-    pub(crate) device: DeviceId,
+pub(crate) enum Identity {
+    /// A device, by its certificate or secret.
+    Device(DeviceId),
+    /// Somebody who looks after the platform.
+    Administrator(Administrator),
 }
 
 /// The platform as the broker sees it.
@@ -29,15 +33,24 @@ pub(crate) struct Gate {
     pub(crate) ingest: Ingest,
     pub(crate) incidents: Incidents,
     pub(crate) presence: Presence,
+    pub(crate) administrators: Administrators,
 }
 
 /// Why a device was not believed: for the log, never for the device.
 type Doubt = (&'static str, Refusal);
 
 impl Host for Gate {
-    type Identity = DeviceIdentity;
+    type Identity = Identity;
 
-    async fn authenticate(&self, connecting: Connecting<'_>) -> Result<DeviceIdentity, Refusal> {
+    async fn authenticate(&self, connecting: Connecting<'_>) -> Result<Identity, Refusal> {
+        if Administrator::is_claimed(&connecting) {
+            let administrator = Administrator::authenticate(&self.registry, &connecting).await;
+            return administrator.map(Identity::Administrator).map_err(|(why, refusal)| {
+                let client_id: String = connecting.client_id.chars().take(64).filter(|c| !c.is_control()).collect();
+                self.incidents.authentication_refused(&client_id, connecting.peer, why);
+                refusal
+            });
+        }
         // A device has a name of its own: one that brings none is not given one.
         let device = DeviceId::new(connecting.client_id).ok().filter(|_| !connecting.assigned);
         let Some(device) = device else { return Err(Refusal::InvalidClientId) };
@@ -52,7 +65,7 @@ impl Host for Gate {
         let (registry, asked) = (self.registry.clone(), device.clone());
         let decision = tokio::task::spawn_blocking(move || claim.decide(&registry, &asked)).await;
         match decision.unwrap_or(Err(("the registry failed", Refusal::Unavailable))) {
-            Ok(()) => Ok(DeviceIdentity { device }),
+            Ok(()) => Ok(Identity::Device(device)),
             Err((why, refusal)) => {
                 self.incidents.authentication_refused(device.as_str(), connecting.peer, why);
                 Err(refusal)
@@ -60,53 +73,74 @@ impl Host for Gate {
         }
     }
 
-    fn authorize(&self, identity: &DeviceIdentity, action: Action, topic: &str) -> bool {
-        match action {
-            Action::Publish => topic::may_publish(&identity.device, topic),
-            Action::Subscribe => topic::may_subscribe(&identity.device, topic),
+    fn authorize(&self, identity: &Identity, action: Action, topic: &str) -> bool {
+        match (identity, action) {
+            (Identity::Device(device), Action::Publish) => topic::may_publish(device, topic),
+            (Identity::Device(device), Action::Subscribe) => topic::may_subscribe(device, topic),
+            (Identity::Administrator(administrator), action) => administrator.may(action, topic),
         }
     }
 
-    async fn accept(&self, identity: &Arc<DeviceIdentity>, message: Message, receipt: Option<Receipt>) {
+    async fn accept(&self, identity: &Arc<Identity>, message: Message, receipt: Option<Receipt>) {
+        // Unreachable: an administrator publishes nothing. A dropped receipt acknowledges nothing.
+        let Identity::Device(device) = &**identity else { return };
         match DeviceTopic::parse(&message.topic) {
-            Ok(topic) => self.ingest.message(&identity.device, &topic, message.payload, receipt).await,
+            Ok(topic) => self.ingest.message(device, &topic, message.payload, receipt).await,
             // Unreachable while authorize and parse agree; a dropped receipt leaves the message with the device.
-            Err(error) => tracing::error!(device = %identity.device, %error, "an authorized topic does not parse"),
+            Err(error) => tracing::error!(%device, %error, "an authorized topic does not parse"),
         }
     }
 
-    fn revive(&self, client_id: &str) -> Option<DeviceIdentity> {
+    fn revive(&self, client_id: &str) -> Option<Identity> {
         let device = DeviceId::new(client_id).ok()?;
         let is_enabled = self.registry.device(&device).is_ok_and(|found| found.is_some_and(|device| device.enabled));
-        is_enabled.then_some(DeviceIdentity { device })
+        is_enabled.then_some(Identity::Device(device))
     }
 
-    fn observe(&self, event: Event<'_, DeviceIdentity>) {
+    fn observe(&self, event: Event<'_, Identity>) {
         match event {
             Event::HandshakeFailed { peer, error } => self.incidents.handshake_failed(peer, error),
             Event::Refused { peer, client_id, cause } => self.incidents.connection_refused(peer, client_id, cause),
             Event::TooLarge { identity, size, limit } => {
-                self.ingest.too_large_to_keep(&identity.device, size.into(), limit.into());
+                if let Identity::Device(device) = &**identity {
+                    self.ingest.too_large_to_keep(device, size.into(), limit.into());
+                }
             }
             Event::Denied { identity, action, topic } => {
                 let action = match action {
                     Action::Publish => "publish",
                     Action::Subscribe => "subscribe",
                 };
-                self.incidents.topic_denied(&identity.device, action, topic);
+                self.incidents.topic_denied(identity.name(), action, topic);
             }
             Event::Connected { identity, peer } => {
-                tracing::debug!(device = %identity.device, peer = %peer.address, "connected");
-                self.presence.seen(&identity.device, Some(peer.address.ip()));
+                tracing::debug!(client = identity.name(), peer = %peer.address, "connected");
+                match &**identity {
+                    Identity::Device(device) => self.presence.seen(device, Some(peer.address.ip())),
+                    Identity::Administrator(administrator) => self.administrators.connected(administrator),
+                }
             }
             Event::Disconnected { identity, peer, clean, taken_over, broke_protocol, cause } => {
-                let (device, peer_address) = (&identity.device, peer.address);
+                let (client, peer_address) = (identity.name(), peer.address);
                 if broke_protocol {
-                    self.incidents.protocol_broken(device, peer, cause);
+                    self.incidents.protocol_broken(client, peer, cause);
                 }
-                tracing::debug!(%device, peer = %peer_address, clean, taken_over, cause, "disconnected");
-                self.presence.seen(device, None);
+                tracing::debug!(client, peer = %peer_address, clean, taken_over, cause, "disconnected");
+                match &**identity {
+                    Identity::Device(device) => self.presence.seen(device, None),
+                    Identity::Administrator(administrator) => self.administrators.disconnected(administrator),
+                }
             }
+        }
+    }
+}
+
+impl Identity {
+    /// The client identifier, for the log.
+    fn name(&self) -> &str {
+        match self {
+            Self::Device(device) => device.as_str(),
+            Self::Administrator(administrator) => administrator.name(),
         }
     }
 }

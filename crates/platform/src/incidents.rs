@@ -93,19 +93,19 @@ impl Incidents {
         }
     }
 
-    pub(crate) fn topic_denied(&self, device: &DeviceId, action: &str, topic: &str) {
+    pub(crate) fn topic_denied(&self, client: &str, action: &str, topic: &str) {
         let topic: String = topic.chars().take(200).filter(|c| !c.is_control()).collect();
-        if self.is_news("topic", device.as_str(), &format!("{action} {topic}")) {
-            tracing::warn!(%device, action, topic, "topic denied");
-            self.record(device.as_str(), &format!("topic.{action}"), &topic, "not a topic of this device");
+        if self.is_news("topic", client, &format!("{action} {topic}")) {
+            tracing::warn!(client, action, topic, "topic denied");
+            self.record(client, &format!("topic.{action}"), &topic, "not a topic of this device");
         }
     }
 
-    /// A device that spoke MQTT and then something else.
-    pub(crate) fn protocol_broken(&self, device: &DeviceId, peer: &Peer, cause: &str) {
-        if self.is_news("protocol", device.as_str(), cause) {
-            tracing::warn!(%device, peer = %peer.address, listener = %peer.listener, "protocol broken: {cause}");
-            self.record(&peer.address.to_string(), "mqtt.protocol", device.as_str(), cause);
+    /// A client that spoke MQTT and then something else.
+    pub(crate) fn protocol_broken(&self, client: &str, peer: &Peer, cause: &str) {
+        if self.is_news("protocol", client, cause) {
+            tracing::warn!(client, peer = %peer.address, listener = %peer.listener, "protocol broken: {cause}");
+            self.record(&peer.address.to_string(), "mqtt.protocol", client, cause);
         }
     }
 

@@ -239,6 +239,11 @@ impl Ingest {
         self.queue.closed().await;
     }
 
+    /// Messages whose sender waits for the commit.
+    pub(crate) fn pending(&self) -> u64 {
+        self.counters.pending.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn counters(&self) -> &IngestCounters {
         &self.counters
     }

@@ -6,6 +6,7 @@
 //! | [`config`] | what an operator may choose, checked before anything opens |
 //! | [`ingest`] | from a received message to a durable commit, and only then to its acknowledgement |
 //! | `gate` | the broker's four seams: who is it, may it, keep this, it was here |
+//! | `administrators` | who reads `$SYS/…`, and what is told there |
 //! | `incidents` | what was refused: named in the log once, counted, audited |
 //! | `presence` | when each device was last seen |
 //! | `open_files` | how many connections fit |
@@ -17,6 +18,7 @@
 //! | [`backup`] | a copy of all of it while it runs, and its way back |
 //! | [`error`] | why a platform does not start |
 
+mod administrators;
 mod api;
 pub mod app;
 pub mod backup;

@@ -16,7 +16,7 @@ pub enum PayloadError {
         limit: usize,
     },
     /// More bytes than are read: what came behind the first of them is gone.
-    #[error("the message has {actual} bytes; at most {limit} are read, and its first {kept} are kept")]
+    #[error("the message has {actual} bytes; at most {limit} are read, and {} kept", beginning(*kept))]
     TooLargeToKeep {
         /// Bytes that the sender announced, or sent.
         actual: u64,
@@ -173,6 +173,11 @@ pub enum PayloadError {
         /// Bytes accepted.
         limit: usize,
     },
+}
+
+/// What is kept of a message that was not read whole.
+fn beginning(kept: usize) -> String {
+    if kept == 0 { "nothing of it is".to_owned() } else { format!("its first {kept} are") }
 }
 
 impl PayloadError {

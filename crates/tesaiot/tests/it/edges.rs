@@ -67,9 +67,6 @@ fn of_a_body_that_is_too_large_the_size_and_the_beginning_are_kept() {
         let path = format!("/dead-letters/{}/replay", found["number"]);
         platform.operator().post(&path, b"").expect_problem(422, "too_large_to_keep");
     }
-    // Nobody is no device: nothing of it is kept.
-    platform.anonymous().post("/telemetry", &body).expect_problem(401, "unauthorized");
-    assert_eq!(platform.dead_letters().len(), 3);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What an operator sees of a platform at work: metrics, clients, sessions.
 
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tesaiot_mqtt::Version;
@@ -8,12 +9,13 @@ use tesaiot_store::Registry;
 use tesaiot_store::registry::{AuthMode, Role};
 
 use crate::support::PATIENCE;
+use crate::support::mosquitto;
 use crate::support::paho::environment;
 use crate::support::platform::TestPlatform;
 use crate::support::process::run;
 use crate::support::rest::Rest;
 use crate::support::wait_until;
-use crate::support::wire::{Connect, Wire};
+use crate::support::wire::{Connect, Wire, body, reason};
 
 /// REST outside `/api/v1`.
 fn metrics(rest: &Rest) -> String {
@@ -161,4 +163,66 @@ fn clients_and_sessions_are_listed() {
     drop((first, third));
     wait_until("all are gone but the one that is to last", || (listed("sessions") == ["pump-2"]).then_some(()));
     assert_eq!(listed("clients"), [Value::Null; 0]);
+}
+
+#[test]
+fn system_topics_are_for_administrators_alone() {
+    let platform = TestPlatform::start_with(|config| config.system_topics_period = Duration::from_millis(50));
+    let device = platform.device("pump-7", AuthMode::ServerTls);
+    let registry = Registry::open(&platform.data_directory().join("registry.db")).expect("the registry");
+    let token = |role| registry.create_token("for a test", role, jiff::Timestamp::now()).expect("a token");
+    let (id, admin) = token(Role::Admin);
+
+    // A client from the shelf, by a name of its own and by one that it is given.
+    for name in [&["-i", "operator:me"][..], &["-V", "mqttv5"]] {
+        let mut command = mosquitto::client("mosquitto_sub", platform.mqtt_tls().port(), Some(&platform.trust_chain()));
+        command.args(name).args(["-u", "operator", "-P", admin.expose(), "-v", "-C", "13", "-t", "$SYS/broker/#"]);
+        let told = run(&mut command, PATIENCE).expect_success().stdout;
+        let value = |topic: &str| {
+            let line = told.lines().find_map(|line| line.strip_prefix(&format!("$SYS/broker/{topic} ")));
+            line.unwrap_or_else(|| panic!("no {topic} in {told}")).to_owned()
+        };
+        assert_eq!((value("clients/connected").as_str(), value("store/values").as_str()), ("1", "0"));
+        assert!(value("uptime").ends_with(" seconds") && value("version").starts_with("tesaiot "), "{told}");
+    }
+
+    // What it may not: publish, read devices, be a device.
+    let login = Some(("operator", admin.expose()));
+    let connect = Connect { login, ..Connect::new(Version::V5, "operator:me") };
+    let (mut wire, _) = Wire::session(platform.mqtt_tls(), &device, &connect);
+    for filter in ["device/pump-7/telemetry", "#", "$SYS", "+/broker/uptime", "$share/a/device/#"] {
+        assert_eq!(wire.subscribed(1, filter), 0x87, "{filter}");
+    }
+    assert_eq!(wire.subscribed(2, "$SYS/#"), 1);
+    assert_eq!(acknowledgement_of(&mut wire, "device/pump-7/telemetry"), 0x87);
+    // The token is taken back: its connection ends, and there is no other.
+    registry.revoke_token(id.id, jiff::Timestamp::now()).expect("the token is revoked");
+    let last = wire.rest().pop().expect("a goodbye");
+    assert_eq!((last[0], body(&last)[0]), (0xe0, 0x87), "{last:02x?}");
+
+    let (viewer, other) = (token(Role::Viewer).1, token(Role::Admin).1);
+    let refused = |client_id: &str, secret: &str| {
+        let connect = Connect { login: Some(("operator", secret)), ..Connect::new(Version::V5, client_id) };
+        let mut wire = Wire::tls(platform.mqtt_tls(), device.tls(), Version::V5).expect("a TLS handshake");
+        wire.send(&connect.packet());
+        reason(&wire.packet())
+    };
+    assert_eq!(refused("operator:me", admin.expose()), 0x86, "revoked");
+    assert_eq!(refused("operator:me", viewer.expose()), 0x86, "not an administrator");
+    assert_eq!(refused("pump-7", other.expose()), 0x85, "not under the name of a device");
+    let mut own = Wire::login(platform.mqtt_tls(), &device, Version::V5);
+    for filter in ["$SYS/#", "$SYS/broker/uptime"] {
+        assert_eq!(own.subscribed(1, filter), 0x87, "{filter}");
+    }
+}
+
+/// The reason of the PUBACK of a message, whatever comes before it.
+fn acknowledgement_of(wire: &mut Wire, topic: &str) -> u8 {
+    wire.publish(9, topic, b"1");
+    loop {
+        let packet = wire.packet();
+        if packet[0] == 0x40 {
+            return body(&packet).get(2).copied().unwrap_or(0);
+        }
+    }
 }
