@@ -3,10 +3,12 @@
 use anyhow::Result;
 
 use crate::command::{cargo, has_cargo_subcommand, step};
+use crate::systems;
 
 pub(crate) fn run() -> Result<()> {
     style()?;
     step("direction of imports", &mut cargo(["test", "--quiet", "--package", "xtask", "--test", "rooms"]))?;
+    systems::run()?;
     dependencies()
 }
 

@@ -12,6 +12,7 @@ mod demo;
 mod man;
 mod packages;
 mod setup;
+mod systems;
 mod test;
 mod venv;
 

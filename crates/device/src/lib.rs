@@ -17,17 +17,23 @@
 //! | [`command`] | what a device does when told |
 //! | [`agent`] | the long-running device program |
 //!
-//! Nothing here knows the platform: it speaks to any MQTT broker.
+//! Nothing here knows the platform: it speaks to any MQTT broker. The agent, its commands and the sensors of a machine
+//! are for Unix; publishing and the examination are for every system.
 
+#[cfg(unix)]
 pub mod agent;
+#[cfg(unix)]
 pub mod command;
+#[cfg(unix)]
 pub mod config;
 pub mod connect;
 pub mod credentials;
 pub mod doctor;
+#[cfg(unix)]
 mod in_flight;
 pub mod outbox;
 pub mod profile;
+#[cfg(unix)]
 pub mod program;
 pub mod publisher;
 pub mod random;
@@ -35,9 +41,12 @@ pub mod sampler;
 pub mod sensor;
 pub mod session;
 pub mod settings;
+#[cfg(unix)]
 mod state_file;
 
+#[cfg(unix)]
 pub use agent::{Agent, AgentError, AgentSettings};
+#[cfg(unix)]
 pub use config::{Config, ConfigError};
 pub use connect::{ConnectError, Connector, Deadlines};
 pub use credentials::{Choice, Credentials, CredentialsError, Method};

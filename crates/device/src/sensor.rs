@@ -7,16 +7,25 @@
 pub(crate) mod check;
 mod environment;
 mod error;
+#[cfg(unix)]
 mod external;
+#[cfg(unix)]
 mod gpio;
+#[cfg(unix)]
 mod host;
+#[cfg(unix)]
 mod iio;
 mod industrial;
+#[cfg(unix)]
 mod lines;
 mod medical;
+#[cfg(unix)]
 mod onewire;
+#[cfg(unix)]
 mod serial;
+#[cfg(unix)]
 mod thermal;
+#[cfg(unix)]
 mod tree;
 
 use std::time::Duration;
@@ -27,16 +36,25 @@ use tesaiot_contract::{Metric, Sample, Value};
 pub use check::{Bounds, FAULT_SUFFIX, Fault};
 pub use environment::EnvironmentSimulator;
 pub use error::SensorError;
+#[cfg(unix)]
 pub use external::ProgramSensor;
+#[cfg(unix)]
 pub use gpio::{GpioSensor, Line};
+#[cfg(unix)]
 pub use host::HostSensor;
+#[cfg(unix)]
 pub use iio::IioSensor;
 pub use industrial::IndustrialSimulator;
+#[cfg(unix)]
 pub use lines::{MOST_LINE_BYTES, Words};
 pub use medical::MedicalSimulator;
+#[cfg(unix)]
 pub use onewire::OneWireSensor;
+#[cfg(unix)]
 pub use serial::LineFeed;
+#[cfg(unix)]
 pub use thermal::ThermalSensor;
+#[cfg(unix)]
 pub use tree::Tree;
 
 /// Something that can be read.

@@ -1,6 +1,6 @@
 //! The words of the command line: nouns, then verbs. Each command is a plain struct that runs.
 
-#[cfg(feature = "device")]
+#[cfg(all(feature = "device", unix))]
 pub(crate) mod agent;
 #[cfg(feature = "platform")]
 mod backup;
@@ -27,6 +27,7 @@ mod progress;
 pub(crate) mod publish;
 #[cfg(feature = "platform")]
 mod retain;
+#[cfg_attr(not(unix), path = "cli/console.rs")]
 mod signal;
 #[cfg(feature = "platform")]
 mod span;
@@ -110,7 +111,7 @@ enum Command {
     #[cfg(feature = "device")]
     Doctor(doctor::DoctorArgs),
     /// Run as a device: read a sensor, deliver every sample, answer commands
-    #[cfg(feature = "device")]
+    #[cfg(all(feature = "device", unix))]
     Agent(agent::AgentArgs),
     /// Print what a shell needs to complete commands, flags and their values
     #[cfg(feature = "completions")]
@@ -155,7 +156,7 @@ impl Cli {
             Command::Store(arguments) => arguments.run(),
             #[cfg(feature = "device")]
             Command::Publish(arguments) => arguments.run(),
-            #[cfg(feature = "device")]
+            #[cfg(all(feature = "device", unix))]
             Command::Agent(arguments) => arguments.run(),
             #[cfg(feature = "device")]
             Command::Doctor(arguments) => arguments.run(),

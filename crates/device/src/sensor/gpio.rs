@@ -2,10 +2,13 @@
 //!
 //! The kernel's character device is the way today; the older `/sys/class/gpio` is read where a line was exported there.
 
+#[cfg(target_os = "linux")]
+mod chip;
+
 use std::path::PathBuf;
 
-use gpiocdev::line::Value as LineValue;
-use gpiocdev::request::{Config, Request};
+#[cfg(target_os = "linux")]
+use chip::Chip;
 use jiff::Timestamp;
 use tesaiot_contract::{Sample, Value};
 
@@ -36,13 +39,13 @@ pub struct GpioSensor {
     name: String,
     active_low: bool,
     /// Held open: the kernel keeps the line as an input for as long
-    request: Option<Request>,
+    chip: Chip,
 }
 
 impl GpioSensor {
     /// `name` is the metric's; `active_low` turns the state around, for a contact that pulls the line to ground.
     pub fn new(tree: Tree, line: Line, name: String, active_low: bool) -> Self {
-        Self { tree, line, name, active_low, request: None }
+        Self { tree, line, name, active_low, chip: Chip::default() }
     }
 
     fn level(&mut self) -> Result<bool, SensorError> {
@@ -55,21 +58,7 @@ impl GpioSensor {
                     _ => Err(SensorError::Content { path, expected: "0 or 1" }),
                 }
             }
-            Line::Chip { chip, offset } => {
-                let failed = |error: gpiocdev::Error| SensorError::Read { path: chip.clone(), source: io_error(error) };
-                let request = match self.request.take() {
-                    Some(request) => request,
-                    None => {
-                        let mut config = Config::default();
-                        config.with_line(*offset).as_input();
-                        Request::from_config(config).on_chip(chip).with_consumer("tesaiot").request().map_err(failed)?
-                    }
-                };
-                // Dropped when reading fails: the chip may have been unplugged, and is opened again.
-                let value = request.value(*offset).map_err(failed)?;
-                self.request = Some(request);
-                Ok(value == LineValue::Active)
-            }
+            Line::Chip { chip, offset } => self.chip.level(chip, *offset),
         }
     }
 }
@@ -81,11 +70,16 @@ impl Sensor for GpioSensor {
     }
 }
 
-/// The cause as the system said it, where the library hands it on.
-fn io_error(error: gpiocdev::Error) -> std::io::Error {
-    match error {
-        gpiocdev::Error::Os(error) => std::io::Error::from_raw_os_error(error.0),
-        other => std::io::Error::other(other),
+/// There is no such device node on other systems.
+#[cfg(not(target_os = "linux"))]
+#[derive(Debug, Default)]
+struct Chip;
+
+#[cfg(not(target_os = "linux"))]
+impl Chip {
+    #[expect(clippy::unused_self, clippy::needless_pass_by_ref_mut, reason = "the same shape as on Linux")]
+    fn level(&mut self, chip: &std::path::Path, _: u32) -> Result<bool, SensorError> {
+        Err(SensorError::Read { path: chip.to_owned(), source: std::io::ErrorKind::Unsupported.into() })
     }
 }
 

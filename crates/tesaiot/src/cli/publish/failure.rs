@@ -2,13 +2,10 @@
 
 use std::error::Error;
 
-use tesaiot_device::config::Mistakes;
 use tesaiot_device::profile::ProfileError;
 use tesaiot_device::publisher::Report;
 use tesaiot_device::session::{Fault, Reason, describe_lost};
-use tesaiot_device::{
-    ConfigError, CredentialsError, Lost, PublishAckReason, SamplerError, SessionError, SettingsError,
-};
+use tesaiot_device::{CredentialsError, Lost, PublishAckReason, SamplerError, SessionError, SettingsError};
 
 use super::hint;
 use crate::exit;
@@ -155,12 +152,6 @@ pub(crate) fn advice(error: &(dyn Error + 'static)) -> Option<Advice> {
     if let Some(error) = error.downcast_ref::<PublishError>() {
         return Some(Advice { hint: error.hint().map(str::to_owned), code: error.exit_code() });
     }
-    if let Some(error) = error.downcast_ref::<ConfigError>() {
-        return with(error.hint(), exit::USAGE);
-    }
-    if error.is::<Mistakes>() {
-        return Some(Advice { hint: None, code: exit::USAGE });
-    }
     if let Some(error) = error.downcast_ref::<SamplerError>() {
         let code = if matches!(error, SamplerError::Thread { .. }) { exit::FAILURE } else { exit::USAGE };
         return Some(Advice { hint: None, code });
@@ -168,5 +159,23 @@ pub(crate) fn advice(error: &(dyn Error + 'static)) -> Option<Advice> {
     if let Some(error) = error.downcast_ref::<crate::cli::doctor::DoctorFailure>() {
         return Some(error.advice());
     }
+    of_agent(error)
+}
+
+/// What to do about an error of the agent.
+#[cfg(unix)]
+fn of_agent(error: &(dyn Error + 'static)) -> Option<Advice> {
+    if let Some(error) = error.downcast_ref::<tesaiot_device::ConfigError>() {
+        return Some(Advice { hint: Some(error.hint().to_owned()), code: exit::USAGE });
+    }
+    if error.is::<tesaiot_device::config::Mistakes>() {
+        return Some(Advice { hint: None, code: exit::USAGE });
+    }
     crate::cli::agent::failure::advice(error)
+}
+
+/// There is no agent on other systems.
+#[cfg(not(unix))]
+fn of_agent(_: &(dyn Error + 'static)) -> Option<Advice> {
+    None
 }
