@@ -7,6 +7,7 @@ use std::time::Duration;
 use tesaiot_broker::{Action, Broker, Config, Connecting, Event, Host, Outcome, Peer, Receipt, Refusal};
 use tesaiot_mqtt::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 /// The protocol levels of the two versions.
@@ -191,8 +192,8 @@ impl Lab {
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
         let peer = Peer { address, listener: "lab".into(), certificates: Vec::new() };
-        tokio::spawn(self.broker.serve(theirs, peer));
-        Client { stream: ours, level }
+        let task = tokio::spawn(self.broker.serve(theirs, peer));
+        Client { stream: ours, level, task }
     }
 
     /// Sends CONNECT and returns the client and the whole CONNACK.
@@ -242,6 +243,8 @@ impl Lab {
 pub struct Client {
     pub stream: DuplexStream,
     pub level: u8,
+    /// The broker's side of the connection.
+    pub task: JoinHandle<()>,
 }
 
 impl Client {

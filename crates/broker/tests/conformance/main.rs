@@ -15,6 +15,7 @@ mod framing;
 mod goodbye;
 mod lab;
 mod limits;
+mod mutations;
 mod publish;
 mod quality;
 mod retained;
