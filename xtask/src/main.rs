@@ -10,6 +10,7 @@ mod command;
 mod databases;
 mod demo;
 mod man;
+mod node;
 mod packages;
 mod setup;
 mod systems;

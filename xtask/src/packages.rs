@@ -19,10 +19,12 @@ struct Package {
 const PACKAGES: &[Package] = &[
     Package { name: "build-essential", is_there: || has("cc") && has("make") },
     Package { name: "mosquitto", is_there: || has("mosquitto") },
-    Package { name: "mosquitto-clients", is_there: || has("mosquitto_pub") && has("mosquitto_sub") },
+    Package { name: "mosquitto-clients", is_there: || has("mosquitto_pub") && has("mosquitto_rr") },
     Package { name: "curl", is_there: || has("curl") },
     Package { name: "openssl", is_there: || has("openssl") },
     Package { name: "python3", is_there: || has("python3") },
+    Package { name: "nodejs", is_there: || has("node") },
+    Package { name: "npm", is_there: || has("npm") },
     Package { name: "python3-venv", is_there: python_makes_environments },
 ];
 

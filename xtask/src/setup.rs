@@ -5,7 +5,7 @@
 
 use anyhow::Result;
 
-use crate::{packages, venv};
+use crate::{node, packages, venv};
 
 pub(crate) fn run() -> Result<()> {
     for (variable, value) in prepare()? {
@@ -18,5 +18,7 @@ pub(crate) fn run() -> Result<()> {
 pub(crate) fn prepare() -> Result<Vec<(&'static str, String)>> {
     eprintln!("==> setup");
     packages::ensure()?;
-    venv::ensure()
+    let mut found = venv::ensure()?;
+    found.push(node::ensure()?);
+    Ok(found)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tesaiot_broker::{Config, Listener, Transport};
 use tesaiot_mqtt::client::{Options, connect};
+use tesaiot_mqtt::packet::PublishProperties;
 use tesaiot_mqtt::{Message, QoS, Version};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -108,4 +109,30 @@ async fn a_connection_too_many_is_closed() {
     assert!(second.is_err());
     assert_eq!(bench.broker.counters().connections_over_limit, 1);
     first.client.disconnect().await;
+}
+
+/// Request and response as a program of others does it: the response topic and the correlation data go there and back.
+#[tokio::test]
+async fn mosquitto_rr_gets_its_answer() {
+    let bench = Bench::new();
+    let address = listen(&bench).await;
+    let mut asking = tokio::process::Command::new("mosquitto_rr");
+    asking.args(["-V", "mqttv5", "-h", "127.0.0.1", "-p", &address.port().to_string(), "-i", "d", "-q", "1"]);
+    asking.args(["-u", "d", "-P", "secret", "-t", "d/questions", "-e", "d/answers", "-m", "how warm?", "-W", "30"]);
+    asking.args(["-D", "publish", "correlation-data", "17"]);
+    let asking = asking.stdout(std::process::Stdio::piped()).kill_on_drop(true).spawn().expect("mosquitto-clients");
+    bench.host.accepted(1).await;
+    let question = bench.host.accepted_messages().remove(0);
+    assert_eq!(&*question.payload, b"how warm?");
+    let asked = question.properties.unwrap();
+    assert_eq!(
+        (asked.response_topic.as_deref(), asked.correlation_data.as_deref()),
+        (Some("d/answers"), Some(&b"17"[..]))
+    );
+    let mut answer = Message::new(asked.response_topic.unwrap(), "21 degrees", QoS::AtLeastOnce);
+    let correlation_data = asked.correlation_data;
+    answer.properties = Some(Box::new(PublishProperties { correlation_data, ..PublishProperties::default() }));
+    assert_eq!(bench.broker.publish(&answer), 1);
+    let said = asking.wait_with_output().await.unwrap();
+    assert_eq!((said.status.code(), &*said.stdout), (Some(0), &b"21 degrees\n"[..]));
 }

@@ -3,6 +3,7 @@
 
 mod curl;
 mod mosquitto;
+mod mqttjs;
 mod paho;
 mod websocket;
 
