@@ -22,6 +22,7 @@ mod http;
 mod isolation;
 mod key_match;
 mod key_permissions;
+mod outbox;
 mod publish;
 mod rest;
 mod server_certificate;
@@ -32,6 +33,7 @@ mod tls;
 mod wire;
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -120,6 +122,7 @@ pub const CHECKS: &[Check] = &[
     Check { id: "key-match", title: "key matches certificate", run: key_match::check },
     Check { id: "chain", title: "certificate chain", run: chain::check },
     Check { id: "expiry", title: "validity", run: expiry::check },
+    Check { id: "outbox", title: "agent and outbox", run: outbox::check },
     Check { id: "dns", title: "DNS", run: dns::check },
     Check { id: "tcp", title: "TCP", run: tcp::check },
     Check { id: "tls-1.2", title: "TLS 1.2", run: tls::check_12 },
@@ -142,6 +145,8 @@ pub struct Order {
     pub flags: Flags,
     /// How long one step may take
     pub step: Duration,
+    /// Data directories of agents that may run here
+    pub agents: Vec<PathBuf>,
     /// Whether an event may be published
     pub publish: bool,
 }

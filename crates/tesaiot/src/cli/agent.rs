@@ -3,7 +3,7 @@
 mod config;
 pub(crate) mod failure;
 mod narrator;
-mod place;
+pub(crate) mod place;
 mod sensors;
 mod status;
 

@@ -2,6 +2,7 @@
 
 mod report;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -100,6 +101,17 @@ fn code(blame: Blame) -> u8 {
     }
 }
 
+#[cfg(unix)]
+fn agents() -> Vec<PathBuf> {
+    super::agent::place::known_directories()
+}
+
+/// There is no agent on other systems.
+#[cfg(not(unix))]
+fn agents() -> Vec<PathBuf> {
+    Vec::new()
+}
+
 fn step(text: &str) -> Result<Duration, String> {
     seconds(text).and_then(|step| if step.is_zero() { Err("expected a number above 0".to_owned()) } else { Ok(step) })
 }
@@ -107,7 +119,8 @@ fn step(text: &str) -> Result<Duration, String> {
 impl DoctorArgs {
     /// Does it.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let order = Order { flags: self.place.flags(), step: self.timeout, publish: !self.no_publish };
+        let order =
+            Order { flags: self.place.flags(), step: self.timeout, agents: agents(), publish: !self.no_publish };
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let report = runtime.block_on(async {
             let mut signals = StopSignals::catch()?;

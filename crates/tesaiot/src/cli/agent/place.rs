@@ -43,7 +43,7 @@ pub(super) fn data_directory(device: &DeviceId) -> PathBuf {
 }
 
 /// Data directories of agents that may run on this machine, as far as this user can see.
-pub(super) fn known_directories() -> Vec<PathBuf> {
+pub(crate) fn known_directories() -> Vec<PathBuf> {
     let mut found = Vec::new();
     for base in state_directories() {
         let Ok(entries) = base.join("agent").read_dir() else { continue };

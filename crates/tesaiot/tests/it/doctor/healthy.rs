@@ -7,7 +7,7 @@ use crate::publish::place::{Place, tesaiot};
 use crate::support::PATIENCE;
 use crate::support::device::Device;
 use crate::support::platform::TestPlatform;
-use crate::support::process::Running;
+use crate::support::process::{Running, run};
 
 /// The readable report, without what changes from run to run.
 fn readable(device: &Device, platform: &TestPlatform) -> String {
@@ -64,7 +64,7 @@ fn a_mosquitto_that_wants_certificates() {
     assert_eq!(with(&report, "failed"), [""; 0]);
     // It has no access list, and there is no REST interface.
     assert_eq!(with(&report, "warned"), ["isolation", "rest"], "{report:#}");
-    assert_eq!(with(&report, "skipped"), ["clock"], "{report:#}");
+    assert_eq!(with(&report, "skipped"), ["outbox", "clock"], "{report:#}");
     assert_eq!(report["ncsa"]["level"], 2, "{report:#}");
 }
 
@@ -103,11 +103,18 @@ fn an_agent_at_work_comes_back() {
     let platform = TestPlatform::start();
     let device = platform.device("pump-7", AuthMode::ServerTls);
     let bundle = device.file("");
+    let state = platform.scratch("state");
     let mut agent = tesaiot(&bundle, "agent");
+    agent.env("XDG_STATE_HOME", &state);
     let running = Running::start(agent.args(["--sensor", "environment", "--interval", "0.1"]));
     crate::support::wait_until("the first sample", || (samples(&platform) > 0).then_some(()));
     let before = samples(&platform);
-    doctor(&bundle, &[]).expect_success();
+    let examined =
+        run(tesaiot(&bundle, "doctor").arg("--json").env("XDG_STATE_HOME", &state), PATIENCE).expect_success();
+    let report = serde_json::from_str(&examined.stdout).expect("a report");
+    let outbox = check(&report, "outbox");
+    assert_eq!(outbox["outcome"], "passed", "{outbox:#}");
+    assert!(outbox["evidence"].as_str().is_some_and(|evidence| evidence.starts_with("an agent runs: ")), "{outbox:#}");
     crate::support::wait_until("samples after the examination", || (samples(&platform) > before + 5).then_some(()));
     running.signal("TERM");
     assert_eq!(running.wait(PATIENCE).code, Some(0));
