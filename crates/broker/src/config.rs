@@ -4,11 +4,33 @@ use std::time::Duration;
 
 use crate::transport::network::Network;
 
+/// So much a second, and so much at once after a pause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// In the long run.
+    pub per_second: u32,
+    /// After a pause.
+    pub burst: u32,
+}
+
 /// Bounds of a broker and of each of its connections.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Connections at a time; more are closed right after they are accepted.
     pub max_connections: usize,
+    /// Connections of one address at a time; an IPv6 address counts as its /64.
+    pub max_connections_per_address: usize,
+    /// Connections that one address may begin; those beyond are closed. `None`: as many as it likes.
+    pub connect_rate_per_address: Option<Rate>,
+    /// Failed logins of one address, beyond which none of its logins is looked at. Also turns on the pause that a client
+    /// gets after five failures in a row, from a second to a minute. `None`: neither.
+    pub failed_login_rate_per_address: Option<Rate>,
+    /// Messages that one client may publish: it is not read while it is ahead. `None`: as many as it can.
+    pub publish_rate: Option<Rate>,
+    /// The same in bytes of topic and payload. A message larger than the burst still passes, alone.
+    pub publish_bytes_rate: Option<Rate>,
+    /// How long a client may be ahead of these at every single message, before it is closed.
+    pub publish_patience: Duration,
     /// Load balancers. A connection from one of these addresses begins with a PROXY protocol version 2 header and
     /// counts as the client's it names; from any other address such a header is refused. None: nobody's is believed.
     pub proxies: Vec<Network>,
@@ -62,6 +84,12 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             max_connections: 100_000,
+            max_connections_per_address: 20_000,
+            connect_rate_per_address: Some(Rate { per_second: 500, burst: 10_000 }),
+            failed_login_rate_per_address: Some(Rate { per_second: 5, burst: 300 }),
+            publish_rate: None,
+            publish_bytes_rate: None,
+            publish_patience: Duration::from_secs(60),
             proxies: Vec::new(),
             max_handshakes: 256,
             handshake_timeout: Duration::from_secs(10),

@@ -5,6 +5,7 @@
 //! | [`handshake`], [`establish`] | CONNECT: who is it, may it, which session; and its answer |
 //! | this one | the loop: mail, packets, one write, the clock |
 //! | [`publish`] | a PUBLISH and its held acknowledgement |
+//! | [`throttle`] | how fast a client may publish |
 //! | [`subscribe`] | SUBSCRIBE, UNSUBSCRIBE and messages for the client |
 //! | [`words`] | reasons, for clients that want them |
 //! | [`finish`] | what happens after the last packet: outstanding outcomes, Last Will, the session's rest |
@@ -14,6 +15,7 @@ mod finish;
 mod handshake;
 mod publish;
 mod subscribe;
+mod throttle;
 mod words;
 
 use std::collections::VecDeque;
@@ -40,6 +42,7 @@ use crate::mailbox::Mail;
 use crate::retained::RetainedQueue;
 use crate::session::{Session, SessionState};
 use crate::storage::Fences;
+use throttle::Throttle;
 
 /// Encoded bytes that are written without waiting for the end of the work at hand.
 const FLUSH_BYTES: usize = 16 * 1024;
@@ -57,6 +60,8 @@ enum Ended {
     ByBroker(DisconnectReasonCode),
     /// A publish that the identity may not make, on a version that cannot say so otherwise.
     Denied,
+    /// It has been ahead of its publish rate for too long.
+    PublishesTooMuch,
     /// The host could not store a message.
     StoreUnavailable,
     /// The stream ended or the client broke the protocol.
@@ -107,6 +112,8 @@ struct Connection<H: Host, S> {
     retained: RetainedQueue,
     /// Bytes of messages whose acknowledgement is held.
     held_bytes: usize,
+    /// How fast it may publish, when that is limited.
+    throttle: Option<Box<Throttle>>,
     /// What of the output waits for something to be durable.
     fences: Fences,
     /// Held messages whose payload is not the text they say it is.
@@ -191,6 +198,7 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
         }
         if writable
             && self.may_read()
+            && self.is_in_time()
             && let Poll::Ready(packet) = self.link.poll_packet(context)
         {
             return Poll::Ready(packet.map(Event::Packet));
@@ -276,12 +284,28 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
         }
     }
 
+    /// A client that is ahead of its publish rate is not read until it no longer is; the clock rings then.
+    fn is_in_time(&mut self) -> bool {
+        let Some(throttle) = &mut self.throttle else { return true };
+        if throttle.until().is_none() {
+            return true;
+        }
+        let in_time = throttle.may_read(Instant::now());
+        if let Some(until) = throttle.until()
+            && until < self.clock.deadline()
+        {
+            self.clock.as_mut().reset(until);
+        }
+        in_time
+    }
+
     /// The clock rang: look at every deadline, then set it to the next.
     fn tick(&mut self) -> Result<(), Ended> {
         let now = Instant::now();
-        let config = &self.shared.config;
         // While this side does not read, the client's silence is not its fault.
-        let reading = self.may_read() && self.link.pending_output() < MAX_PENDING_OUTPUT;
+        let in_time = self.is_in_time();
+        let config = &self.shared.config;
+        let reading = in_time && self.may_read() && self.link.pending_output() < MAX_PENDING_OUTPUT;
         let silence_limit = self.silence_limit.filter(|_| reading);
         let deadlines = [
             silence_limit.map(|limit| (self.last_received + limit, DisconnectReasonCode::KeepAliveTimeout)),

@@ -44,6 +44,8 @@ counters! {
     connections_over_limit,
     /// CONNECT packets refused.
     connects_refused,
+    /// Of these: not looked at, because the client or its address had failed too often.
+    logins_paused,
     /// Connections ended by a protocol error: garbage, oversized packets, rules broken.
     protocol_errors,
     /// Connections ended by a packet larger than is read.
@@ -80,6 +82,8 @@ counters! {
     messages_expired,
     /// Connections closed because the client read too slowly.
     slow_subscribers,
+    /// Connections closed because the client never stopped publishing more than it may.
+    publish_abused,
     /// Connections closed by keep-alive.
     keep_alive_timeouts,
     /// Connections closed because the same client connected again.

@@ -11,6 +11,7 @@
 //! | [`config`] | bounds: every queue, size and time |
 //! | `listener` | accepting sockets |
 //! | `transport` | PROXY header, TLS, WebSocket, under one deadline; how to add another transport |
+//! | `limits` | what one address, and one client, may take |
 //! | `connection` | one task per connection, from CONNECT to the last acknowledgement |
 //! | `session`, `sessions` | what outlives a connection; take-over |
 //! | `wills` | what a client leaves when it vanishes |
@@ -36,6 +37,7 @@ mod fan_out;
 mod handshakes;
 pub mod host;
 pub mod inspect;
+mod limits;
 mod listener;
 mod mailbox;
 pub mod outcome;
@@ -61,7 +63,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use config::Config;
+pub use config::{Config, Rate};
 pub use counters::{Counters, Snapshot};
 pub use host::{Action, Connecting, Event, Host, Peer, Refusal};
 pub use inspect::{Connected, SessionSummary};
@@ -73,6 +75,7 @@ pub use transport::network::{Network, NetworkError};
 
 use assigned::Assigned;
 use fan_out::{Origin, fan_out};
+use limits::Limits;
 use retained::Retained;
 use router::Router;
 use sessions::{Common, Sessions};
@@ -108,6 +111,8 @@ pub(crate) struct Shared<H: Host> {
     pub(crate) draining: CancellationToken,
     /// A place for each socket, from accept to its end.
     pub(crate) places: Arc<Semaphore>,
+    /// What one address, and one client, may take.
+    pub(crate) limits: Arc<Limits>,
     /// Every task the broker spawned.
     pub(crate) tasks: TaskTracker,
 }
@@ -141,6 +146,7 @@ impl<H: Host> Broker<H> {
             wills: Wills::new(config.max_delayed_will_bytes),
             ledger: Ledger::new(storage, config.max_stored_bytes),
             assigned: Assigned::default(),
+            limits: Arc::new(Limits::new(&config)),
             config,
             counters: Counters::default(),
             draining: CancellationToken::new(),

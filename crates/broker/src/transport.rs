@@ -34,6 +34,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::counters::increment;
 use crate::handshakes::Handshakes;
 use crate::host::{Event, Host, Peer};
+use crate::limits::Admission;
 use crate::{Shared, connection};
 use network::Network;
 
@@ -66,6 +67,8 @@ enum Failure {
     Proxy(#[from] proxy::ProxyError),
     #[error("a PROXY header from an address that is not a listed load balancer")]
     UnlistedProxy,
+    #[error("too many connections of this address, or too often")]
+    TooMany,
     #[error("TLS failed")]
     Tls(#[from] tesaiot_tls::HandshakeError),
     #[error(transparent)]
@@ -93,10 +96,19 @@ pub(crate) async fn establish<H: Host>(shared: Arc<Shared<H>>, stream: TcpStream
         // On the heap, and gone before the connection is served: see `tesaiot_tls::accept`.
         established = Box::pin(handshake(&shared, stream, &mut peer, terms)) => established,
     };
+    let (established, _admission) = match established {
+        Ok((established, admission)) => (Ok(established), Some(admission)),
+        Err(failure) => (Err(failure), None),
+    };
     match established {
         Ok(Established::Plain(stream)) => connection::serve(shared, stream, peer).await,
         Ok(Established::Tls(stream)) => connection::serve(shared, *stream, peer).await,
         Ok(Established::WebSocket(stream)) => connection::serve(shared, *stream, peer).await,
+        Err(Failure::TooMany) => {
+            increment(&shared.counters.connections_over_limit);
+            let cause = Failure::TooMany.to_string();
+            shared.host.observe(Event::Refused { peer: &peer, client_id: None, cause: &cause });
+        }
         Err(failure) => {
             increment(&shared.counters.handshakes_failed);
             match failure {
@@ -115,13 +127,14 @@ async fn handshake<H: Host>(
     mut stream: TcpStream,
     peer: &mut Peer,
     terms: &Terms,
-) -> Result<Established, Failure> {
+) -> Result<(Established, Admission), Failure> {
     let deadline = Instant::now() + shared.config.handshake_timeout;
     if let Some(source) = speaks_for(&mut stream, peer.address, &shared.config.proxies, deadline).await? {
         peer.address = source;
     }
+    let admission = shared.limits.admit(peer.address.ip()).ok_or(Failure::TooMany)?;
     let bytes: Boxed = match (&terms.tls, &terms.transport) {
-        (None, Transport::Stream) => return Ok(Established::Plain(stream)),
+        (None, Transport::Stream) => return Ok((Established::Plain(stream), admission)),
         (None, Transport::WebSocket { .. }) => Box::new(stream),
         (Some(tls), transport) => {
             // A socket that says nothing waits here, and takes no place from those that speak.
@@ -135,7 +148,7 @@ async fn handshake<H: Host>(
             }
             acknowledge_now(stream.get_ref().0);
             if *transport == Transport::Stream {
-                return Ok(Established::Tls(Box::new(stream)));
+                return Ok((Established::Tls(Box::new(stream)), admission));
             }
             Box::new(stream)
         }
@@ -145,7 +158,7 @@ async fn handshake<H: Host>(
     };
     let upgrade = websocket::accept(bytes, path, shared.config.max_packet_size);
     let upgraded = timeout_at(deadline, upgrade).await.map_err(|_| Failure::Silence)??;
-    Ok(Established::WebSocket(Box::new(upgraded)))
+    Ok((Established::WebSocket(Box::new(upgraded)), admission))
 }
 
 /// The address that a listed load balancer speaks for. `None`: the peer speaks for itself.

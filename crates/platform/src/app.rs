@@ -13,10 +13,7 @@ use tesaiot_contract::{DeviceId, Endpoints};
 use tesaiot_pki::Authority;
 use tesaiot_store::registry::{Device, NewDevice};
 use tesaiot_store::{Registry, Telemetry};
-use tesaiot_tls::{
-    ClientCertificates, ServerIdentity, ServerIdentityPublisher, TrustAnchors, Versions, server_config,
-    server_identity_channel,
-};
+use tesaiot_tls::{ClientCertificates, ServerIdentity, TrustAnchors, Versions, server_config, server_identity_channel};
 use tokio::net::TcpListener;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
@@ -34,6 +31,7 @@ use crate::ingest::{Ingest, Stored, Writer};
 use crate::open_files;
 use crate::presence::Presence;
 use crate::provisioning::{Provisioning, ProvisioningError};
+use crate::server_renewal::Renewal;
 use crate::sessions::{self, KeeperThread, Kept, SessionKeeper};
 
 /// The path of MQTT over WebSocket (the wire contract, section 1).
@@ -66,8 +64,6 @@ pub struct App {
     ingest: Ingest,
     writer: Writer,
     keeping: KeeperThread,
-    /// Publishes the server's certificate to every listener.
-    identity: ServerIdentityPublisher,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -168,6 +164,14 @@ impl App {
 
         // What operators and HTTPS devices reach.
         let authority = Arc::new(authority);
+        let renewal = Renewal {
+            data: data.clone(),
+            authority: Arc::clone(&authority),
+            names: first_start::certificate_names(&host_names, config.bind),
+            identity,
+            every: config.certificate_check,
+        };
+        tasks.spawn(renewal.run(stop.clone()));
         let provisioning = Provisioning { registry, authority, broker: broker.clone(), endpoints };
         let live = ingest.live_sender();
         let state = api::State::new(api::Parts {
@@ -196,7 +200,6 @@ impl App {
             ingest,
             writer,
             keeping,
-            identity,
             tasks,
             stop,
         })
@@ -232,8 +235,7 @@ impl App {
 
     /// Serves until `shutdown` resolves, then drains: stop accepting, commit, acknowledge, close.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
-        let Self { config, platform, broker, listeners, api, ingest, writer, keeping, identity, tasks, stop, .. } =
-            self;
+        let Self { config, platform, broker, listeners, api, ingest, writer, keeping, tasks, stop, .. } = self;
         for listener in listeners {
             broker.listen(listener);
         }
@@ -252,7 +254,7 @@ impl App {
             keeping.close();
         };
         let closed = tokio::task::spawn_blocking(close).await.is_ok();
-        drop((broker, platform, identity, ingest));
+        drop((broker, platform, ingest));
         tasks.close();
         let ended = tokio::time::timeout(config.grace, tasks.wait()).await.is_ok();
         match (lost_writer, drained && closed && ended) {

@@ -63,6 +63,8 @@ pub struct Config {
     pub https_write_timeout: Duration,
     /// How often `$SYS/broker/…` is told to administrators, and their right to hear it is looked at again.
     pub system_topics_period: Duration,
+    /// How often the server's certificate is looked at, and renewed when it is due or gone.
+    pub certificate_check: Duration,
     /// How long a drain may take.
     pub grace: Duration,
 }
@@ -86,6 +88,7 @@ impl Config {
             store: tesaiot_store::telemetry::Options::default(),
             https_write_timeout: Duration::from_secs(30),
             system_topics_period: Duration::from_secs(10),
+            certificate_check: Duration::from_secs(3600),
             grace: Duration::from_secs(10),
         }
     }

@@ -10,6 +10,7 @@
 //! | `incidents` | what was refused: named in the log once, counted, audited |
 //! | `presence` | when each device was last seen |
 //! | `open_files` | how many connections fit |
+//! | `server_renewal` | the server's certificate, renewed while it runs |
 //! | `sessions` | the broker's sessions on disk |
 //! | [`provisioning`] | devices and their credentials, from creation to revocation |
 //! | `api` | HTTPS: REST and the live feed |
@@ -32,6 +33,7 @@ pub mod ingest;
 mod open_files;
 mod presence;
 pub mod provisioning;
+mod server_renewal;
 mod sessions;
 
 pub use app::{Addresses, App, Platform};

@@ -11,6 +11,7 @@ use tesaiot_mqtt::packet::{Connect, ConnectAck, ConnectAckReason, Packet, Versio
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
+use super::throttle::Throttle;
 use super::{Connection, clock};
 use crate::Shared;
 use crate::host::{Host, Peer};
@@ -103,6 +104,7 @@ where
         resend,
         retained: RetainedQueue::default(),
         held_bytes: 0,
+        throttle: Throttle::new(config),
         fences,
         clock: clock(now),
         shared,

@@ -28,6 +28,7 @@ impl Ended {
             Self::ByClient { .. } => "disconnected by the client".into(),
             Self::ByBroker(reason) => reason_text(*reason).into(),
             Self::Denied => "published to a topic it may not use".into(),
+            Self::PublishesTooMuch => "published more than it may, for too long".into(),
             Self::StoreUnavailable => "a message could not be stored".into(),
             Self::Link(LinkError::Io(error)) => format!("connection failed: {error}"),
             Self::Link(error) => error.to_string(),
@@ -40,6 +41,7 @@ impl Ended {
             Self::ByClient { .. } | Self::Link(LinkError::Io(_) | LinkError::Closed) => None,
             Self::ByBroker(reason) => Some(*reason),
             Self::Denied => Some(DisconnectReasonCode::NotAuthorized),
+            Self::PublishesTooMuch => Some(DisconnectReasonCode::QuotaExceeded),
             Self::StoreUnavailable => Some(DisconnectReasonCode::ServerBusy),
             Self::Link(LinkError::Protocol(error)) => Some(error.disconnect_reason()),
         }
@@ -50,6 +52,7 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
     pub(super) async fn finish(mut self, ended: Ended) {
         let cause = ended.cause();
         match &ended {
+            Ended::PublishesTooMuch => increment(&self.shared.counters.publish_abused),
             Ended::StoreUnavailable => increment(&self.shared.counters.store_unavailable),
             Ended::Link(LinkError::Protocol(_)) => increment(&self.shared.counters.protocol_errors),
             _ => {}

@@ -72,6 +72,12 @@ where
         reject(&mut link, ConnectAckReason::BadAuthenticationMethod, "enhanced authentication is not offered").await;
         return None;
     }
+    let from = peer.address.ip();
+    if !shared.limits.logins.may_try(from, &connect.client_id) {
+        increment(&shared.counters.logins_paused);
+        reject(&mut link, ConnectAckReason::ConnectionRateExceeded, "too many failed logins").await;
+        return None;
+    }
     let connecting = Connecting {
         peer: &peer,
         client_id: &connect.client_id,
@@ -83,8 +89,15 @@ where
     let words = |refusal| words(refusal, assigned.is_some());
     let evictions = shared.sessions.evictions();
     let mut identity = match shared.host.authenticate(connecting).await {
-        Ok(identity) => Arc::new(identity),
+        Ok(identity) => {
+            shared.limits.logins.succeeded(from, &connect.client_id);
+            Arc::new(identity)
+        }
         Err(refusal) => {
+            // A host that cannot decide says nothing against the client.
+            if refusal != Refusal::Unavailable {
+                shared.limits.logins.failed(from, &connect.client_id);
+            }
             let (reason, cause) = words(refusal);
             reject(&mut link, reason, cause).await;
             return None;

@@ -29,6 +29,12 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
         add(&self.shared.counters.bytes_received, publish.topic.len() + publish.payload.len());
         let (packet_id, dup, qos) = (publish.packet_id, publish.dup, publish.qos);
         let message = Message::from_publish(publish);
+        if let Some(throttle) = &mut self.throttle {
+            throttle.published(message.size(), received);
+            if throttle.is_abused(received) {
+                return Err(Ended::PublishesTooMuch);
+            }
+        }
         let misformed = !message.is_text_if_it_says_so();
         let allowed = self.shared.host.authorize(&self.identity, Action::Publish, &message.topic);
         if !allowed {

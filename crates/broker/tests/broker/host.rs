@@ -141,6 +141,11 @@ impl TestHost {
         self.lock().seen.clone()
     }
 
+    /// How often it was asked who a client is.
+    pub fn asked(&self) -> usize {
+        self.lock().authenticating
+    }
+
     pub fn addresses(&self) -> Vec<std::net::SocketAddr> {
         self.lock().addresses.clone()
     }

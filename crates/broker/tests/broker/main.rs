@@ -13,6 +13,7 @@ mod exactly_once;
 mod expiry;
 mod host;
 mod keep_alive;
+mod limits;
 mod loopback;
 mod peer;
 mod permissions;

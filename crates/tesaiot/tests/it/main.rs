@@ -39,6 +39,8 @@ mod real_clients;
 #[cfg(feature = "platform")]
 mod refusals;
 #[cfg(feature = "platform")]
+mod renewal;
+#[cfg(feature = "platform")]
 mod retention;
 #[cfg(feature = "device")]
 mod sensors;
