@@ -6,9 +6,9 @@
 //!   power cuts. What had to be given up is counted, and told to the platform as telemetry of the kind `agent`.
 //! - The retained `status` says online after connecting, offline at a stop in good order; the Last Will says offline
 //!   otherwise.
-//! - Commands are answered, and acknowledged once the answer is; configuration is acknowledged and not applied yet.
+//! - A command is acknowledged once it is written down, runs once, and is answered over restarts.
 
-mod command;
+mod commands;
 mod connection;
 mod event;
 mod keep;
@@ -37,6 +37,7 @@ use crate::outbox::{self, Durability, Outbox, OutboxError};
 use crate::random::Random;
 use crate::sampler::Sampler;
 use crate::session::{self, Session};
+use commands::Commands;
 use connection::Ended;
 pub use event::{Event, Report};
 use keep::Kept;
@@ -122,6 +123,9 @@ pub struct Agent {
     last_error: Option<(Timestamp, String)>,
     backoff: Backoff,
     random: Random,
+    commands: Commands,
+    /// Says when the configuration is to be read again
+    reloads: Option<mpsc::Receiver<()>>,
     events: Option<mpsc::Sender<Event>>,
     report: Report,
     started: Instant,
@@ -155,6 +159,8 @@ impl Agent {
             last_error: None,
             backoff: Backoff::new(settings.retry_first, settings.retry_limit),
             random: Random::from_system(),
+            commands: Commands::new(settings.data_directory.as_deref()),
+            reloads: None,
             events: None,
             report: Report::default(),
             started: now,
@@ -170,6 +176,13 @@ impl Agent {
         self
     }
 
+    /// Reads the configuration file again whenever `reloads` says so.
+    #[must_use]
+    pub fn with_reloads(mut self, reloads: mpsc::Receiver<()>) -> Self {
+        self.reloads = Some(reloads);
+        self
+    }
+
     /// Takes the time from `clock` instead of the system.
     #[must_use]
     pub fn with_clock(mut self, clock: fn() -> Timestamp) -> Self {
@@ -182,8 +195,13 @@ impl Agent {
     pub async fn run(mut self, stop: impl Future<Output = ()>) -> Report {
         let mut stop = pin!(stop);
         self.tell_previous_run();
+        self.answer_cut_off();
         while let Some(session) = self.connect(stop.as_mut()).await {
-            let Ended::Lost(lost) = self.serve(session, stop.as_mut()).await else { break };
+            let lost = match self.serve(session, stop.as_mut()).await {
+                Ended::Stopped => break,
+                Ended::Moved => continue,
+                Ended::Lost(lost) => lost,
+            };
             let retry_in = self.next_delay();
             self.link = None;
             self.last_error = Some(((self.clock)(), session::describe_lost(&lost)));
@@ -192,6 +210,8 @@ impl Agent {
                 break;
             }
         }
+        self.commands.stop().await;
+        self.report.restart = self.commands.restart;
         let Self { sampler, kept, report, .. } = self;
         sampler.stop().await;
         kept.finish(report)
@@ -200,6 +220,7 @@ impl Agent {
     /// Connects, however often it takes. `None`: stopped.
     async fn connect<F: Future<Output = ()>>(&mut self, mut stop: Pin<&mut F>) -> Option<Session> {
         loop {
+            self.commands.reconnect = false;
             let connector = self.settings.connector.clone();
             let mut opening = pin!(session::open(&connector, self.options()));
             let opened = loop {
@@ -231,6 +252,10 @@ impl Agent {
                 () = &mut stop => return None,
                 () = &mut over => return Some(()),
                 work = self.work() => self.carry_out(work),
+            }
+            if self.commands.reconnect {
+                // There is another address to try: the wait was for the old one.
+                return Some(());
             }
         }
     }

@@ -71,6 +71,13 @@ impl Connector {
         Self { host: host.into(), port, tls, deadlines }
     }
 
+    /// The same at another host or port. The server's certificate must carry the new name.
+    #[must_use]
+    pub fn at(&self, host: Option<&str>, port: Option<u16>) -> Self {
+        let host = host.map_or_else(|| self.host.clone(), Into::into);
+        Self { host, port: port.unwrap_or(self.port), ..self.clone() }
+    }
+
     /// The host it connects to.
     pub fn host(&self) -> &str {
         &self.host

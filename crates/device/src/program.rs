@@ -69,6 +69,12 @@ pub enum ProgramError {
         /// How long it had
         after: Duration,
     },
+    /// The agent ended before it did, and killed it.
+    #[error("{} was killed because the agent ends", path.display())]
+    Stopped {
+        /// The program
+        path: PathBuf,
+    },
     /// It said too much, and was killed.
     #[error("{} wrote more than {limit} bytes and was killed", path.display())]
     TooMuch {
@@ -80,23 +86,31 @@ pub enum ProgramError {
 }
 
 impl Program {
-    /// Runs it to its end. Blocks for as long as that takes, `timeout` at most.
+    /// Runs it to its end, as [`Self::run_while`] without anybody who could stop it.
+    ///
+    /// # Errors
+    /// [`ProgramError`]; whatever it started is dead then.
+    pub fn run(&self) -> Result<Finished, ProgramError> {
+        self.run_while(|| true)
+    }
+
+    /// Runs it to its end, or until `go_on` says no. Blocks for as long as that takes, `timeout` at most.
     ///
     /// It gets no input, and of the agent's environment only `PATH`, `LANG` and `TZ`: credentials that reached the agent
     /// as environment variables are none of its business.
     ///
     /// # Errors
     /// [`ProgramError`]; whatever it started is dead then.
-    pub fn run(&self) -> Result<Finished, ProgramError> {
+    pub fn run_while(&self, go_on: impl Fn() -> bool) -> Result<Finished, ProgramError> {
         let mut command = Command::new(&self.path);
         command.args(&self.arguments).env_clear().process_group(0);
         command.envs(["PATH", "LANG", "TZ"].iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = command.spawn().map_err(|source| ProgramError::Start { path: self.path.clone(), source })?;
-        self.listen(Group(Some(child)))
+        self.listen(Group(Some(child)), go_on)
     }
 
-    fn listen(&self, mut group: Group) -> Result<Finished, ProgramError> {
+    fn listen(&self, mut group: Group, go_on: impl Fn() -> bool) -> Result<Finished, ProgramError> {
         let failed = |source| ProgramError::Listen { path: self.path.clone(), source };
         let (mut stdout, mut stderr) =
             group.0.as_mut().map_or((None, None), |child| (child.stdout.take(), child.stderr.take()));
@@ -106,6 +120,9 @@ impl Program {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err(ProgramError::TimedOut { path: self.path.clone(), after: self.timeout });
+            }
+            if !go_on() {
+                return Err(ProgramError::Stopped { path: self.path.clone() });
             }
             let open = [stdout.as_ref().map(AsFd::as_fd), stderr.as_ref().map(AsFd::as_fd)];
             let [out, err] = readable(open, left.min(GLANCE)).map_err(failed)?;

@@ -224,11 +224,16 @@ impl Sampler {
         }
     }
 
-    /// Asks a sensor, or all of them, at once. Returns how many that are; feeds cannot be asked.
-    pub fn read_now(&mut self, name: Option<&str>) -> usize {
-        let asked = self.entries.iter_mut().filter(|entry| entry.due.is_some());
+    /// Asks a sensor, or all of them, at once. Returns which; feeds cannot be asked, nor a sensor that hangs.
+    pub fn read_now(&mut self, name: Option<&str>) -> Vec<Arc<str>> {
+        let asked = self.entries.iter_mut().filter(|entry| entry.due.is_some() && !entry.hangs);
         let asked = asked.filter(|entry| name.is_none_or(|name| *entry.plan.name == *name));
-        asked.map(|entry| entry.due = Some(Instant::now())).count()
+        asked
+            .map(|entry| {
+                entry.due = Some(Instant::now());
+                entry.plan.name.clone()
+            })
+            .collect()
     }
 
     /// Changes the interval of a sensor, or of all; above zero. Returns how many that are; feeds have none.

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use tesaiot_contract::DeviceTopic;
 use tesaiot_contract::command::Presence;
-use tesaiot_mqtt::client::{Client, Closed, Connected, HeldAcknowledgement, Incoming, Lost, Published};
+use tesaiot_mqtt::client::{Client, Closed, Connected, Incoming, Lost, Published};
 use tesaiot_mqtt::packet::{PublishAckReason, SubscribeAckReason};
 use tesaiot_mqtt::{Message, QoS};
 use tokio::time::{Instant, timeout};
 
-use super::command::{Arrived, Verdict, answer, arrived};
 use super::{Agent, Event, Link, WINDOW};
+use crate::command::{Answer, Arrived, arrived};
 use crate::in_flight::InFlight;
 use crate::outbox::Entry;
 use crate::session::Session;
@@ -24,6 +24,8 @@ const GOODBYE: Duration = Duration::from_secs(5);
 pub(super) enum Ended {
     /// The agent was stopped, and has said goodbye.
     Stopped,
+    /// The configuration says another address.
+    Moved,
     /// By itself.
     Lost(Lost),
 }
@@ -32,8 +34,8 @@ pub(super) enum Ended {
 enum Sent {
     /// A sample, without its payload
     Sample { entry: Entry, at: Instant },
-    /// An answer; with it goes the acknowledgement of its command.
-    Answer(Option<HeldAcknowledgement>),
+    /// What became of a command
+    Answer { answer: Box<Answer>, at: Instant },
 }
 
 impl Agent {
@@ -45,12 +47,20 @@ impl Agent {
             Some(Link { host: host.clone(), port, tls_version, since: Instant::now(), last_acknowledged: None });
         self.emit(Event::Connected { host, port, tls_version });
         self.kept.outbox.rewind();
+        self.commands.rewind();
+        self.trial_connected();
         let mut in_flight = InFlight::new();
         let mut greeting = pin!(greet(client.clone(), self.filters(), self.presence(Presence::Online)));
         let mut greeted = false;
         loop {
             if self.hand_over(&client, &mut in_flight).await.is_err() {
                 return Ended::Lost(client.ended().await);
+            }
+            if self.commands.restart || self.commands.reconnect {
+                let ended = if self.commands.restart { Ended::Stopped } else { Ended::Moved };
+                self.leave(&client, in_flight).await;
+                self.link = None;
+                return ended;
             }
             tokio::select! {
                 biased;
@@ -64,7 +74,7 @@ impl Agent {
                     }
                 }
                 incoming = messages.recv() => match incoming {
-                    Some(incoming) => self.receive(incoming, &client, &mut in_flight).await,
+                    Some(incoming) => self.receive(incoming).await,
                     None => return Ended::Lost(client.ended().await),
                 },
                 refused = &mut greeting, if !greeted => {
@@ -86,6 +96,10 @@ impl Agent {
 
     /// Gives the connection as many samples as the window takes.
     async fn hand_over(&mut self, client: &Client, in_flight: &mut InFlight<Sent>) -> Result<(), Closed> {
+        while let Some(answer) = self.commands.next_answer() {
+            let pending = client.publish(self.response(&answer)).await?;
+            in_flight.push(Sent::Answer { answer: Box::new(answer), at: Instant::now() }, pending);
+        }
         while in_flight.len() < WINDOW {
             let Some(mut entry) = self.kept.outbox.next(Instant::now().into_std()) else { break };
             let payload = std::mem::take(&mut entry.payload);
@@ -100,11 +114,12 @@ impl Agent {
             return Some(lost);
         }
         match (sent, outcome) {
-            (Sent::Answer(Some(acknowledgement)), _) => {
-                // Without it the broker sends the command again, which is what a lost connection means.
-                let _ = acknowledgement.accept().await;
+            (Sent::Answer { answer, at }, Published::Acknowledged) => {
+                self.commands.told(&answer);
+                self.trial_acknowledged(at);
             }
-            (Sent::Answer(None), _) => {}
+            // A broker that refuses an answer refuses it again: it stays in the journal for whoever asks again.
+            (Sent::Answer { answer, .. }, _) => self.commands.told(&answer),
             (Sent::Sample { entry, .. }, Published::Refused(reason)) => self.refused(&entry, reason),
             // Sent again it would be as large: it counts as refused.
             (Sent::Sample { entry, .. }, Published::TooLarge { .. }) => {
@@ -118,6 +133,7 @@ impl Agent {
                     link.last_acknowledged = Some(Instant::now());
                 }
                 self.kept.outbox.confirm(entry.ticket);
+                self.trial_acknowledged(at);
                 self.maintain();
                 self.report_losses();
                 self.emit(Event::Acknowledged { seq: entry.seq, after: at.elapsed() });
@@ -133,19 +149,10 @@ impl Agent {
         self.emit(Event::Refused { seq: entry.seq, reason });
     }
 
-    async fn receive(&mut self, incoming: Incoming, client: &Client, in_flight: &mut InFlight<Sent>) {
+    async fn receive(&mut self, incoming: Incoming) {
         let Incoming { message, acknowledgement, .. } = incoming;
         match arrived(&message.topic) {
-            Arrived::Command(name) => {
-                let (response, verdict) = answer(&message, &name, (self.clock)(), self.started.elapsed());
-                // A closed connection is noticed by the next turn of the loop; the broker keeps the command.
-                if let Ok(pending) = client.publish(response).await {
-                    in_flight.push(Sent::Answer(acknowledgement), pending);
-                    self.report.commands += 1;
-                    self.emit(Event::Command { name: name.to_string(), known: verdict == Verdict::Ok });
-                }
-                return;
-            }
+            Arrived::Command(name) => self.order(name, &message.payload),
             Arrived::Configuration => self.emit(Event::Configuration { topic: message.topic.to_string() }),
             Arrived::Other => {}
         }

@@ -107,7 +107,13 @@ pub enum Event {
         /// Whether this agent knows it
         known: bool,
     },
-    /// A configuration came. This agent acknowledges it and applies nothing yet.
+    /// The configuration in force changed, or could not be changed.
+    Configured {
+        /// What happened
+        what: String,
+    },
+    /// A configuration came on a topic of its own. It is acknowledged and not applied: `set-config` is answered, this
+    /// could not be.
     Configuration {
         /// Its topic
         topic: String,
@@ -135,6 +141,8 @@ pub struct Report {
     pub connections: u64,
     /// Commands answered
     pub commands: u64,
+    /// The agent ended because it is to start anew
+    pub restart: bool,
     /// Events that nobody fetched in time
     pub events_missed: u64,
 }

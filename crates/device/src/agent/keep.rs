@@ -5,6 +5,7 @@ use tesaiot_contract::{DeviceId, DeviceTopic, MessageId, Metric, Sample, Telemet
 use tokio::net::UnixStream;
 use tokio::time::{Duration, Instant, sleep_until};
 
+use super::commands::Ran;
 use super::{Agent, Event, Report};
 use crate::outbox::{Loss, LossReason, NewMessage, Outbox};
 use crate::sampler::{Observation, Outcome};
@@ -19,6 +20,9 @@ pub(super) enum Work {
     Observed(Observation),
     Maintain,
     Asked(UnixStream),
+    Ran(Ran),
+    TrialOver,
+    Reload,
 }
 
 /// The outbox, and what is known of it.
@@ -94,10 +98,26 @@ impl Agent {
                 None => std::future::pending().await,
             }
         };
+        let trial_ends = self.trial_ends();
+        let trial = async {
+            match trial_ends {
+                Some(at) => sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        let reload = async {
+            match &mut self.reloads {
+                Some(reloads) => reloads.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             observation = self.sampler.next(self.clock) => Work::Observed(observation),
             () = maintenance => Work::Maintain,
             stream = self.status.accept() => Work::Asked(stream),
+            ran = Self::ran(&mut self.commands) => Work::Ran(ran),
+            () = trial => Work::TrialOver,
+            Some(()) = reload => Work::Reload,
         }
     }
 
@@ -106,6 +126,9 @@ impl Agent {
             Work::Observed(observation) => self.observe(observation),
             Work::Maintain => self.maintain(),
             Work::Asked(stream) => self.answer_status(&stream),
+            Work::Ran(ran) => self.program_ended(ran),
+            Work::TrialOver => self.trial_failed(),
+            Work::Reload => self.reload(),
         }
     }
 
@@ -137,9 +160,11 @@ impl Agent {
                 self.emit(Event::Sampled { seq, waiting: self.kept.outbox.waiting() });
                 self.tell_losses();
                 self.maintain();
+                self.hear(&sensor, "read");
             }
             Outcome::Failed { error, retry_in } => {
                 self.report.sensor_failures += 1;
+                self.hear(&sensor, &error.describe());
                 self.emit(Event::SensorFailed { sensor, error, retry_in });
             }
         }

@@ -188,7 +188,7 @@ impl Agent {
         }
     }
 
-    fn state(&self) -> AgentStatus {
+    pub(super) fn state(&self) -> AgentStatus {
         let outbox = self.kept.outbox.status();
         let connector = &self.settings.connector;
         let link = self.link.as_ref();

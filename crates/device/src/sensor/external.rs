@@ -28,6 +28,7 @@ impl Sensor for ProgramSensor {
             ProgramError::Start { source, .. } => SensorError::Start { program: name(), source },
             ProgramError::Listen { path, source } => SensorError::Read { path, source },
             ProgramError::TimedOut { after, .. } => SensorError::TimedOut { what: name(), after },
+            ProgramError::Stopped { path } => SensorError::Ended { what: path.display().to_string() },
             ProgramError::TooMuch { limit, .. } => SensorError::TooMuch { what: name(), limit },
         })?;
         if !finished.status.success() {

@@ -3,11 +3,13 @@
 mod config;
 pub(crate) mod failure;
 mod narrator;
+mod notify;
 pub(crate) mod place;
 mod sensors;
 mod status;
 
-use std::path::PathBuf;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -15,9 +17,10 @@ use clap::{Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
 use tesaiot_device::agent::Report;
 use tesaiot_device::outbox::{self, Durability, WhenFull};
-use tesaiot_device::{Agent, AgentSettings, Choice, Method, Sampler, Settings};
+use tesaiot_device::{Agent, AgentSettings, Choice, Config, Method, Sampler, Settings};
 use tesaiot_tls::Versions;
 use tokio::runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::publish::arguments::PlaceArgs;
@@ -27,6 +30,7 @@ use crate::exit;
 use crate::output;
 use failure::AgentFailure;
 use narrator::Narrator;
+use notify::Notify;
 use place::Size;
 use sensors::SensorArgs;
 
@@ -116,6 +120,8 @@ Examples:
 Samples wait on disk until they are acknowledged, over restarts and power cuts.
 The agent connects again by itself, for ever. Ctrl-C or SIGTERM ends it: it says
 offline, waits up to 5 s for what is in flight, and disconnects.
+SIGHUP makes it read the configuration file again. Commands that the platform
+sends are carried out once each and answered; the configuration says which.
 The environment counts as it does for `tesaiot publish`.
 
 Exit codes:
@@ -170,26 +176,77 @@ impl RunArgs {
         let keep_alive = Duration::from_secs(self.keep_alive.into());
         let usual = AgentSettings::new(connector, credentials);
         let agent = AgentSettings { data_directory, outbox: options, keep_alive, ..usual };
-        let report = runtime.block_on(work(agent, sensors));
+        let report = runtime.block_on(work(agent, sensors, config, self.sensors.file()));
         runtime.shutdown_background();
-        conclusion(report?)?;
+        let report = report?;
+        if report.restart {
+            return Err(restart());
+        }
+        conclusion(report)?;
         Ok(exit::code(exit::OK))
     }
 }
 
-async fn work(settings: AgentSettings, sensors: Sampler) -> anyhow::Result<Report> {
-    let mut signals = StopSignals::catch()?;
+async fn work(
+    settings: AgentSettings,
+    sensors: Sampler,
+    config: Config,
+    file: Option<&Path>,
+) -> anyhow::Result<Report> {
+    let mut signals = match file {
+        Some(_) => StopSignals::catch_but_hang_up()?,
+        None => StopSignals::catch()?,
+    };
     let (sender, mut events) = mpsc::channel(64);
+    let (reload, reloads) = mpsc::channel(1);
     let mut narrator = Narrator::new(settings.credentials.method());
     let narrate = async {
         while let Some(event) = events.recv().await {
             narrator.tell(&event);
         }
     };
-    let agent = Agent::new(settings, sensors)?.with_events(sender);
+    let mut agent = Agent::new(settings, sensors)?.with_events(sender).with_config(config, file)?;
+    let mut hang_ups = None;
+    if file.is_some() {
+        agent = agent.with_reloads(reloads);
+        hang_ups = Some(signal(SignalKind::hangup())?);
+    }
+    let notify = Notify::from_environment();
+    notify.say("READY=1");
+    let beside = async {
+        loop {
+            tokio::select! {
+                // A reload that waits already will see this change too.
+                () = hang_up(&mut hang_ups) => drop(reload.try_send(())),
+                () = notify.watchdog() => notify.say("WATCHDOG=1"),
+            }
+        }
+    };
     // The agent drops its end of the channel when it is done: the narrator tells the rest and ends too.
-    let (report, ()) = tokio::join!(agent.run(signals.next()), narrate);
+    let working = async { tokio::join!(agent.run(signals.next()), narrate).0 };
+    let report = tokio::select! {
+        report = working => report,
+        () = beside => unreachable!("it has no end"),
+    };
+    notify.say("STOPPING=1");
     Ok(report)
+}
+
+async fn hang_up(signals: &mut Option<Signal>) {
+    match signals {
+        Some(signals) => drop(signals.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Becomes a fresh run of the same program: same process, same arguments. Comes back only when that fails.
+fn restart() -> anyhow::Error {
+    output::say("restarting, as commanded");
+    let program = match std::env::current_exe() {
+        Ok(program) => program,
+        Err(error) => return error.into(),
+    };
+    std::process::Command::new(program).args(std::env::args_os().skip(1)).exec().into()
 }
 
 impl OutboxArgs {

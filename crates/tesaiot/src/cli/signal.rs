@@ -23,6 +23,13 @@ impl StopSignals {
         })
     }
 
+    /// Catches all but SIGHUP, which means something else to this program.
+    #[cfg(feature = "device")]
+    pub(crate) fn catch_but_hang_up() -> io::Result<Self> {
+        let (interrupt, terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        Ok(Self { interrupt, terminate, hang_up: None })
+    }
+
     /// The next of them.
     pub(crate) async fn next(&mut self) {
         let hang_up = async {

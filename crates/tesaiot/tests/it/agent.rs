@@ -46,9 +46,9 @@ fn it_publishes_answers_and_says_when_it_comes_and_goes() {
 
     place.send(broker.port(), &format!("device/{DEVICE}/commands/ping"), r#"{"id":"c-7"}"#).expect_success();
     let pong = hear("commands/ping/response", 1).remove(0);
-    assert_eq!((&pong["command"], &pong["id"], &pong["status"]), (&"ping".into(), &"c-7".into(), &"ok".into()));
+    assert_eq!((&pong["command"], &pong["id"], &pong["status"]), (&"ping".into(), &"c-7".into(), &"done".into()));
     place.send(broker.port(), &format!("device/{DEVICE}/commands/dance"), "now").expect_success();
-    assert_eq!(hear("commands/dance/response", 1)[0]["status"], "unknown_command");
+    assert_eq!(hear("commands/dance/response", 1)[0]["status"], "unknown");
 
     agent.signal("TERM");
     let outcome = agent.wait(PATIENCE);

@@ -11,6 +11,8 @@ mod agent_faults;
 mod backup;
 #[cfg(all(feature = "device", feature = "platform"))]
 mod cli;
+#[cfg(feature = "device")]
+mod commands;
 #[cfg(all(feature = "device", feature = "platform"))]
 mod doctor;
 #[cfg(feature = "platform")]

@@ -85,7 +85,10 @@ impl Narrator {
             }
             Event::Configuration { topic } => {
                 let topic = output::plain(topic);
-                output::warn(format_args!("configuration on {topic} received; this agent applies none yet"));
+                output::warn(format_args!("configuration on {topic} is not applied; send the command set-config"));
+            }
+            Event::Configured { what } => {
+                output::say(what.lines().map(output::plain).collect::<Vec<_>>().join("\n"));
             }
         }
     }

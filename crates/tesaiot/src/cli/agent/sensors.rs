@@ -1,6 +1,6 @@
 //! What an agent reads: a configuration file, or flags, which are a short way to write one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -60,6 +60,11 @@ impl SensorArg {
 }
 
 impl SensorArgs {
+    /// The file, when there is one: it can be read again.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
     /// The configuration of the file, or of the flags.
     ///
     /// # Errors
