@@ -1,4 +1,4 @@
-//! The project's one door: `cargo xtask setup | check | test | bench | demo | man`.
+//! The project's one door: `cargo xtask setup | check | test | bench | demo | man | package`.
 //!
 //! Everything a person or a build machine does with the tree goes through here, so
 //! that both do the same. It depends on nothing but the standard library and anyhow:
@@ -11,6 +11,7 @@ mod databases;
 mod demo;
 mod man;
 mod node;
+mod package;
 mod packages;
 mod setup;
 mod systems;
@@ -33,6 +34,7 @@ Usage: cargo xtask COMMAND [ARGUMENTS]
   bench [NAME]    every benchmark, or the one named; `bench --list` names them
   demo [ARGS]     a platform with real devices, live: cargo run --release -- demo ARGS
   man [DIR]       the manual pages of every command, in target/man or DIR
+  package         the device agent as a Debian package of this architecture, in target/debian
   help            this text
 ";
 
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         "test" => test::run(&rest),
         "bench" => bench::run(&rest),
         "demo" => demo::run(&rest),
+        "package" => package::run(),
         "man" => man::run(&rest),
         "help" | "--help" | "-h" => return help(),
         other => {

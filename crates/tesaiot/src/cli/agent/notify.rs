@@ -1,8 +1,6 @@
 //! What systemd wants to hear of a service of `Type=notify` (sd_notify(3)): a datagram with a line or two.
 
 use std::env;
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
@@ -40,11 +38,25 @@ impl Notify {
 
 fn socket() -> Option<(UnixDatagram, SocketAddr)> {
     let name = env::var_os("NOTIFY_SOCKET")?;
-    let address = match name.as_bytes().strip_prefix(b"@") {
-        Some(abstract_name) => SocketAddr::from_abstract_name(abstract_name).ok()?,
-        None => SocketAddr::from_pathname(&name).ok()?,
-    };
+    let address = address(&name)?;
     let socket = UnixDatagram::unbound().ok()?;
     socket.set_nonblocking(true).ok()?;
     Some((socket, address))
+}
+
+#[cfg(target_os = "linux")]
+fn address(name: &std::ffi::OsStr) -> Option<SocketAddr> {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::ffi::OsStrExt;
+
+    match name.as_bytes().strip_prefix(b"@") {
+        Some(abstract_name) => SocketAddr::from_abstract_name(abstract_name).ok(),
+        None => SocketAddr::from_pathname(name).ok(),
+    }
+}
+
+/// There is no systemd: whoever names a socket means a file.
+#[cfg(not(target_os = "linux"))]
+fn address(name: &std::ffi::OsStr) -> Option<SocketAddr> {
+    SocketAddr::from_pathname(name).ok()
 }
