@@ -83,8 +83,12 @@ impl Kept {
             true => self.outbox.append_report(instant, &message),
             false => self.outbox.append(instant, &message),
         };
-        // A sample too large for any platform is none that a sensor of ours can give.
-        (seq, kept.unwrap_or(false))
+        let is_kept = kept.unwrap_or(false);
+        if is_report && !is_kept {
+            // It was not said and is not counted: the number is for the next one.
+            self.next_seq = seq;
+        }
+        (seq, is_kept)
     }
 }
 
@@ -215,8 +219,8 @@ impl Agent {
         let now = (self.clock)();
         let time = Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now);
         let Ok(kind) = TelemetryType::new(OWN_KIND) else { return };
-        self.kept.keep(&kind, Sample { time: Some(time), id: None, metrics }, now, is_report);
-        self.report.sampled += 1;
+        let (_, is_kept) = self.kept.keep(&kind, Sample { time: Some(time), id: None, metrics }, now, is_report);
+        self.report.sampled += u64::from(is_kept || !is_report);
     }
 }
 

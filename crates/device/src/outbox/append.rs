@@ -26,7 +26,8 @@ impl Outbox {
     }
 
     /// As [`Outbox::append`], for a message that tells all [`losses`](Outbox::losses): once it is kept they are told,
-    /// and told once, whatever happens in between. False, too, while the disk fails.
+    /// and told once, whatever happens in between. False when it was not kept, for want of room, or because making room
+    /// lost more than it tells, or while the disk fails; it is not counted as lost then.
     ///
     /// # Errors
     /// As [`Outbox::append`].
@@ -35,16 +36,25 @@ impl Outbox {
         if self.disk.is_some() && self.retry.is_some() {
             return Ok(false);
         }
+        // Room comes first: what is lost for it is told by the report too, and that is the caller's next attempt.
         let lost_before = self.ledger.totals;
+        let has_room = match self.disk.is_some() {
+            true => self.make_room(now, estimate(message, &self.boot)),
+            false => self.make_room_in_memory(message.payload.len()),
+        };
+        if !has_room || self.ledger.totals != lost_before {
+            return Ok(false);
+        }
         let is_kept = self.keep(now, message, Some(self.ledger.generation));
         let is_safe = is_kept && (self.disk.is_none() || self.memory.is_empty());
-        // To make room for it more may have been lost than it tells.
-        if is_safe && self.ledger.totals == lost_before {
+        if is_kept {
             self.ledger.settle();
             self.touch();
+        }
+        if is_safe {
             self.save(now);
         }
-        Ok(is_safe)
+        Ok(is_kept)
     }
 
     fn keep(&mut self, now: Instant, message: &NewMessage<'_>, settles: Option<u64>) -> bool {
@@ -99,10 +109,11 @@ impl Outbox {
         }
     }
 
-    fn keep_in_memory(&mut self, message: &NewMessage<'_>, settles: Option<u64>) -> bool {
+    /// Makes room in memory for a payload of so many bytes. False when the policy, or what is being sent, forbids it.
+    fn make_room_in_memory(&mut self, payload: usize) -> bool {
         let has_disk = self.disk.is_some();
         let limit = if has_disk { self.options.memory_bytes } else { self.options.max_bytes };
-        let size = Memory::size(message.payload.len());
+        let size = Memory::size(payload);
         while self.memory.bytes() + size > limit {
             let handed = &self.sending.handed;
             let may_go = |stored: &Stored| !handed.contains(stored.number);
@@ -118,10 +129,6 @@ impl Outbox {
                 }
                 _ => self.memory.remove_oldest(may_go).into_iter().collect(),
             };
-            if gone.is_empty() {
-                self.lose(message, LossReason::DroppedNewest);
-                return false;
-            }
             let reason = match self.options.when_full {
                 WhenFull::Thin { .. } if !has_disk => LossReason::Thinned,
                 _ => LossReason::DroppedOldest,
@@ -129,6 +136,17 @@ impl Outbox {
             for stored in &gone {
                 self.lose_stored(stored, reason);
             }
+            if gone.is_empty() {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn keep_in_memory(&mut self, message: &NewMessage<'_>, settles: Option<u64>) -> bool {
+        if !self.make_room_in_memory(message.payload.len()) {
+            self.lose(message, LossReason::DroppedNewest);
+            return false;
         }
         let last = self.memory.from(self.next_number.saturating_sub(1));
         let topic = shared(message.topic, last.map(|last| &last.topic));
