@@ -6,7 +6,7 @@ use std::io::Write;
 
 use anyhow::{Context, Result, bail};
 
-use crate::command::{cargo, step};
+use crate::command::{cargo, step, target};
 use crate::{databases, setup};
 
 struct Benchmark {
@@ -28,6 +28,13 @@ const BENCHMARKS: &[Benchmark] = &[
         cargo: &["bench", "--package", "tesaiot", "--bench", "spine"],
         environment: &[],
         prepare: nothing,
+    },
+    Benchmark {
+        name: "agent",
+        measures: "the device's program: size, appends, first sample, idle, a million queued samples drained",
+        cargo: &["bench", "--package", "tesaiot", "--bench", "agent"],
+        environment: &[],
+        prepare: device_program,
     },
     Benchmark {
         name: "kill9",
@@ -54,6 +61,15 @@ const BENCHMARKS: &[Benchmark] = &[
 
 fn nothing() -> Result<Vec<(&'static str, String)>> {
     Ok(Vec::new())
+}
+
+/// Builds what is shipped to a device.
+fn device_program() -> Result<Vec<(&'static str, String)>> {
+    let words =
+        ["build", "--profile", "device", "--package", "tesaiot", "--no-default-features", "--features", "device"];
+    step("the program of a device", &mut cargo(words))?;
+    let program = target().join("device/tesaiot");
+    Ok(vec![("TESAIOT_DEVICE_BINARY", program.display().to_string())])
 }
 
 /// Runs the benchmark named first in `arguments` (the rest goes to it), or all of them.

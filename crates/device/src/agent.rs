@@ -12,6 +12,7 @@ mod commands;
 mod connection;
 mod event;
 mod keep;
+mod post;
 mod status;
 
 use std::fmt::Write as _;
@@ -26,27 +27,43 @@ use tesaiot_contract::DeviceTopic;
 use tesaiot_contract::command::{Presence, Status};
 use tesaiot_mqtt::backoff::Backoff;
 use tesaiot_mqtt::client::Options;
-use tesaiot_mqtt::packet::Version;
+use tesaiot_mqtt::packet::{ConnectAckReason, Version};
 use tesaiot_mqtt::{Message, QoS};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 use crate::connect::Connector;
 use crate::credentials::Credentials;
+use crate::https;
 use crate::outbox::{self, Durability, Outbox, OutboxError};
 use crate::random::Random;
 use crate::sampler::Sampler;
-use crate::session::{self, Session};
+use crate::session::{self, Session, SessionError};
 use commands::Commands;
-use connection::Ended;
+use connection::{Ended, GOODBYE};
 pub use event::{Event, Report};
 use keep::Kept;
+use post::PostingEnded;
 pub use status::{AgentStatus, Link, StatusError, ask};
 
 /// Commands that the broker may have unacknowledged towards us.
 const COMMAND_WINDOW: u16 = 64;
 /// Samples that may be unacknowledged: a platform that commits before it acknowledges is kept busy by as many.
 const WINDOW: usize = crate::publisher::WINDOW as usize;
+
+/// With [`Transport::Auto`]: attempts over MQTT that fail before HTTPS is tried.
+const MQTT_ATTEMPTS: u32 = 3;
+
+/// How samples travel.
+#[derive(Clone, Debug)]
+pub enum Transport {
+    /// MQTT over TLS, with commands and status.
+    Mqtt,
+    /// HTTPS: samples alone.
+    Https(https::Place),
+    /// MQTT, and HTTPS where the network lets no MQTT pass.
+    Auto(https::Place),
+}
 
 /// How an agent works.
 #[derive(Clone, Debug)]
@@ -59,7 +76,10 @@ pub struct AgentSettings {
     pub data_directory: Option<PathBuf>,
     /// How samples are kept until they are delivered
     pub outbox: outbox::Options,
-    /// MQTT version; with version 5 the broker can refuse a message without closing the connection
+    /// How samples travel
+    pub transport: Transport,
+    /// MQTT version; with version 5 the broker can refuse a message without closing the connection. One that does not
+    /// speak it is spoken to in 3.1.1
     pub version: Version,
     /// Longest silence before the connection is tried; one that is silent for as long again is given up
     pub keep_alive: Duration,
@@ -82,6 +102,7 @@ impl AgentSettings {
                 max_bytes: 4 << 20,
                 ..outbox::Options::default()
             },
+            transport: Transport::Mqtt,
             version: Version::V5,
             keep_alive: Duration::from_secs(30),
             retry_first: Duration::from_secs(1),
@@ -110,6 +131,13 @@ pub enum AgentError {
         /// Why
         source: std::io::Error,
     },
+}
+
+/// What came of an attempt to connect.
+enum Attempt {
+    Open(Box<Session>),
+    Failed,
+    Stopped,
 }
 
 /// A device at work.
@@ -196,17 +224,31 @@ impl Agent {
         let mut stop = pin!(stop);
         self.tell_previous_run();
         self.answer_cut_off();
-        while let Some(session) = self.connect(stop.as_mut()).await {
-            let lost = match self.serve(session, stop.as_mut()).await {
-                Ended::Stopped => break,
-                Ended::Moved => continue,
-                Ended::Lost(lost) => lost,
+        let transport = self.settings.transport.clone();
+        let mut failures = 0;
+        loop {
+            let is_over = match &transport {
+                Transport::Https(place) => {
+                    matches!(self.serve_https(place, false, stop.as_mut()).await, PostingEnded::Stopped)
+                }
+                Transport::Auto(place) if failures >= MQTT_ATTEMPTS => {
+                    // One attempt, then HTTPS again; MQTT that works counts from the beginning.
+                    failures = MQTT_ATTEMPTS - 1;
+                    matches!(self.serve_https(place, true, stop.as_mut()).await, PostingEnded::Stopped)
+                }
+                _ => match self.connect(stop.as_mut()).await {
+                    Attempt::Stopped => true,
+                    Attempt::Failed => {
+                        failures += 1;
+                        false
+                    }
+                    Attempt::Open(session) => {
+                        failures = 0;
+                        !self.use_session(*session, stop.as_mut()).await
+                    }
+                },
             };
-            let retry_in = self.next_delay();
-            self.link = None;
-            self.last_error = Some(((self.clock)(), session::describe_lost(&lost)));
-            self.emit(Event::Disconnected { lost, retry_in });
-            if self.pause(retry_in, stop.as_mut()).await.is_none() {
+            if is_over {
                 break;
             }
         }
@@ -217,29 +259,58 @@ impl Agent {
         kept.finish(report)
     }
 
-    /// Connects, however often it takes. `None`: stopped.
-    async fn connect<F: Future<Output = ()>>(&mut self, mut stop: Pin<&mut F>) -> Option<Session> {
-        loop {
-            self.commands.reconnect = false;
-            let connector = self.settings.connector.clone();
-            let mut opening = pin!(session::open(&connector, self.options()));
-            let opened = loop {
-                tokio::select! {
-                    biased;
-                    () = &mut stop => return None,
-                    opened = &mut opening => break opened,
-                    work = self.work() => self.carry_out(work),
-                }
-            };
-            match opened {
-                Ok(session) => return Some(session),
-                Err(error) => {
-                    let retry_in = self.next_delay();
-                    self.last_error = Some(((self.clock)(), error.to_string()));
-                    self.emit(Event::ConnectFailed { error: Box::new(error), retry_in });
-                    self.pause(retry_in, stop.as_mut()).await?;
-                }
+    /// Serves one connection to its end, and waits after it. False: stopped.
+    async fn use_session<F: Future<Output = ()>>(&mut self, session: Session, mut stop: Pin<&mut F>) -> bool {
+        let lost = match self.serve(session, stop.as_mut()).await {
+            Ended::Stopped => return false,
+            Ended::Moved => return true,
+            Ended::Lost(lost) => lost,
+        };
+        let retry_in = self.next_delay();
+        self.link = None;
+        self.last_error = Some(((self.clock)(), session::describe_lost(&lost)));
+        self.emit(Event::Disconnected { lost, retry_in });
+        self.pause(retry_in, stop).await.is_some()
+    }
+
+    /// Tries to connect, and waits after a failure.
+    async fn connect<F: Future<Output = ()>>(&mut self, mut stop: Pin<&mut F>) -> Attempt {
+        self.commands.reconnect = false;
+        let connector = self.settings.connector.clone();
+        let mut opening = pin!(session::open(&connector, self.options()));
+        let opened = loop {
+            tokio::select! {
+                biased;
+                () = &mut stop => return Attempt::Stopped,
+                opened = &mut opening => break opened,
+                work = self.work() => self.carry_out(work),
             }
+        };
+        let error = match opened {
+            Ok(session) => return Attempt::Open(Box::new(session)),
+            Err(error) => error,
+        };
+        self.choose_version(&error);
+        let retry_in = self.next_delay();
+        self.last_error = Some(((self.clock)(), error.to_string()));
+        self.emit(Event::ConnectFailed { error: Box::new(error), retry_in });
+        match self.pause(retry_in, stop).await {
+            Some(()) => Attempt::Failed,
+            None => Attempt::Stopped,
+        }
+    }
+
+    /// A broker of 3.1.1 refuses version 5 by its return code, or closes the connection on a CONNECT it cannot read
+    /// (MQTT-3.1.2-2). One that only broke off is asked in both versions by turns, until one of them worked.
+    fn choose_version(&mut self, error: &SessionError) {
+        let other = match self.settings.version {
+            Version::V5 => Version::V3,
+            Version::V3 => Version::V5,
+        };
+        let is_unsupported =
+            matches!(error, SessionError::Refused { reason: ConnectAckReason::UnsupportedProtocolVersion, .. });
+        if is_unsupported || (matches!(error, SessionError::Broken { .. }) && self.report.connections == 0) {
+            self.settings.version = other;
         }
     }
 

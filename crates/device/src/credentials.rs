@@ -142,6 +142,14 @@ impl Credentials {
         }
     }
 
+    /// The key to log in with; none for a certificate.
+    pub fn key(&self) -> Option<&Secret> {
+        match &self.proof {
+            Proof::Certificate(_) => None,
+            Proof::Login { password, .. } => Some(password),
+        }
+    }
+
     /// When the certificate expires; none for a login by key.
     pub fn not_after(&self) -> Option<Timestamp> {
         match &self.proof {

@@ -15,6 +15,7 @@
 //! | [`doctor`] | one check after the other, and which level of security a connection meets |
 //! | [`config`] | the agent's configuration file |
 //! | [`command`] | what a device does when told |
+//! | [`https`] | samples over HTTPS, where MQTT cannot pass |
 //! | [`agent`] | the long-running device program |
 //!
 //! Nothing here knows the platform: it speaks to any MQTT broker. The agent, its commands and the sensors of a machine
@@ -29,6 +30,8 @@ pub mod config;
 pub mod connect;
 pub mod credentials;
 pub mod doctor;
+#[cfg(unix)]
+pub mod https;
 #[cfg(unix)]
 mod in_flight;
 pub mod outbox;
@@ -45,7 +48,7 @@ pub mod settings;
 mod state_file;
 
 #[cfg(unix)]
-pub use agent::{Agent, AgentError, AgentSettings};
+pub use agent::{Agent, AgentError, AgentSettings, Transport};
 #[cfg(unix)]
 pub use config::{Config, ConfigError};
 pub use connect::{ConnectError, Connector, Deadlines};

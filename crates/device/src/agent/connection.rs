@@ -18,7 +18,7 @@ use crate::outbox::Entry;
 use crate::session::Session;
 
 /// How long a stop waits for what is in flight.
-const GOODBYE: Duration = Duration::from_secs(5);
+pub(super) const GOODBYE: Duration = Duration::from_secs(5);
 
 /// How a connection ended.
 pub(super) enum Ended {

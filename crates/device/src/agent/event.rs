@@ -7,6 +7,7 @@ use tesaiot_mqtt::client::Lost;
 use tesaiot_mqtt::packet::PublishAckReason;
 use tesaiot_tls::TlsVersion;
 
+use crate::https::PostError;
 use crate::outbox::Trouble;
 use crate::sensor::{Fault, SensorError};
 use crate::session::SessionError;
@@ -29,6 +30,20 @@ pub enum Event {
         error: Box<SessionError>,
         /// The next attempt comes after this
         retry_in: Duration,
+    },
+    /// Samples could not be posted over HTTPS; they stay in the outbox.
+    PostFailed {
+        /// Who refused what
+        error: Box<PostError>,
+        /// The next attempt comes after this
+        retry_in: Duration,
+    },
+    /// The platform refused a sample over HTTPS; it is not sent again.
+    PostRefused {
+        /// Its sequence number
+        seq: u64,
+        /// Why
+        error: Box<PostError>,
     },
     /// An established connection ended by itself.
     Disconnected {

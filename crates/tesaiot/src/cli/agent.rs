@@ -17,7 +17,9 @@ use clap::{Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
 use tesaiot_device::agent::Report;
 use tesaiot_device::outbox::{self, Durability, WhenFull};
-use tesaiot_device::{Agent, AgentSettings, Choice, Config, Method, Sampler, Settings};
+use tesaiot_device::{
+    Agent, AgentSettings, Choice, Config, Connector, Deadlines, Method, Sampler, Settings, Transport, https,
+};
 use tesaiot_tls::Versions;
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -97,8 +99,10 @@ struct OutboxArgs {
 enum Mode {
     /// MQTT over TLS
     Mqtt,
-    /// HTTPS; not built yet
+    /// HTTPS, where MQTT cannot pass: samples alone, without commands, status and type
     Https,
+    /// MQTT; HTTPS after three attempts that failed, and MQTT again after ten minutes
+    Auto,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -147,9 +151,6 @@ impl AgentArgs {
 impl RunArgs {
     /// Runs until it is stopped.
     fn run(self) -> anyhow::Result<ExitCode> {
-        if self.mode == Mode::Https {
-            return Err(AgentFailure::Https.into());
-        }
         let config = self.sensors.load()?;
         let choice = match self.auth {
             Authentication::Auto => Choice::PreferKey,
@@ -173,9 +174,21 @@ impl RunArgs {
             (_, None) => Some(place::data_directory(credentials.device_id())),
         };
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let place = || -> anyhow::Result<https::Place> {
+            let url = &settings.bundle.endpoints.ingest_base_url;
+            let (host, port) = https::Place::address(url).ok_or_else(|| AgentFailure::NoHttps(url.clone()))?;
+            let tls = credentials.tls_config(Versions::Both)?;
+            let connector = Connector::new(host, port, tls, Deadlines::default());
+            Ok(https::Place { connector, key: credentials.key().cloned() })
+        };
+        let transport = match self.mode {
+            Mode::Mqtt => Transport::Mqtt,
+            Mode::Https => Transport::Https(place()?),
+            Mode::Auto => Transport::Auto(place()?),
+        };
         let keep_alive = Duration::from_secs(self.keep_alive.into());
-        let usual = AgentSettings::new(connector, credentials);
-        let agent = AgentSettings { data_directory, outbox: options, keep_alive, ..usual };
+        let usual = AgentSettings::new(connector, credentials.clone());
+        let agent = AgentSettings { data_directory, outbox: options, keep_alive, transport, ..usual };
         let report = runtime.block_on(work(agent, sensors, config, self.sensors.file()));
         runtime.shutdown_background();
         let report = report?;

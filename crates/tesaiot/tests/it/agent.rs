@@ -165,7 +165,6 @@ fn what_is_not_built_is_refused_and_a_simulator_must_be_asked_for() {
     let bundle = place.key_bundle(1);
     for (arguments, says) in [
         (&[][..], "hint: choose: --config FILE, --sensor host, or a simulator: --sensor environment"),
-        (&["--sensor", "medical", "--mode", "https"], "error: --mode https is not built yet\nhint: use --mode mqtt"),
         (
             &["--sensor", "medical", "--interval", "0"],
             "error:   interval_seconds: expected a number of seconds from 0.01 to 604800",

@@ -7,6 +7,8 @@
 mod agent;
 #[cfg(all(feature = "device", feature = "platform"))]
 mod agent_faults;
+#[cfg(all(feature = "device", feature = "platform"))]
+mod agent_https;
 #[cfg(feature = "platform")]
 mod backup;
 #[cfg(all(feature = "device", feature = "platform"))]

@@ -15,9 +15,9 @@ pub(crate) enum AgentFailure {
     /// No `--sensor`.
     #[error("no sensor was chosen, and this agent does not simulate one unless asked")]
     NoSensor,
-    /// `--mode https`.
-    #[error("--mode https is not built yet")]
-    Https,
+    /// `--mode https` and nothing to post to.
+    #[error("endpoints.json names no https://host:port to post to, but {0:?}")]
+    NoHttps(String),
     /// Samples were taken and will not arrive.
     #[error("of {sampled} samples {gone} were not delivered and are gone, {dropped} dropped, {refused} refused")]
     Undelivered {
@@ -62,7 +62,7 @@ impl AgentFailure {
             Self::NoSensor => {
                 ("choose: --config FILE, --sensor host, or a simulator: --sensor environment", exit::USAGE)
             }
-            Self::Https => ("use --mode mqtt", exit::USAGE),
+            Self::NoHttps(_) => ("correct ingest_base_url in endpoints.json, or use --mode mqtt", exit::FILE),
             Self::Undelivered { .. } => {
                 ("see --durability, --outbox-size and --when-full: what is kept, and for how long", NOT_ACKNOWLEDGED)
             }

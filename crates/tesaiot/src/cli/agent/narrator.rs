@@ -28,6 +28,14 @@ impl Narrator {
             Event::ConnectFailed { error, retry_in } => {
                 output::warn(format_args!("{error}\nhint: {}\nnext attempt in {retry_in:.1?}", error.hint()));
             }
+            Event::PostFailed { error, retry_in } => {
+                let text = output::plain(&error.to_string());
+                output::warn(format_args!("{text}\nhint: {}\nnext attempt in {retry_in:.1?}", error.hint()));
+            }
+            Event::PostRefused { seq, error } => {
+                let text = output::plain(&error.to_string());
+                output::warn(format_args!("sample {seq}: {text}\nhint: {}", error.hint()));
+            }
             Event::Disconnected { lost, retry_in } => {
                 output::warn(format_args!("{}; connecting again in {retry_in:.1?}", describe_lost(lost)));
             }

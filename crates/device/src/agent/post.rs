@@ -1,0 +1,186 @@
+//! The agent without MQTT: the same outbox, posted in batches.
+//!
+//! There is no connection to hold: one is opened when there is something to send and kept as long as the platform
+//! keeps it. Commands and `status` need MQTT.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+
+use tokio::time::{Duration, Instant, timeout};
+
+use super::{Agent, Event, GOODBYE, Link};
+use crate::https::{self, PostError};
+use crate::outbox::Entry;
+
+/// Samples of one request, at most; the platform takes 1,000.
+const MAX_SAMPLES: usize = 500;
+/// Bytes of one request, about; the platform takes 256 KiB.
+const MAX_BYTES: usize = 128 * 1024;
+/// With `--mode auto`: how long HTTPS is used before MQTT is tried again.
+const MQTT_AGAIN: Duration = Duration::from_secs(600);
+
+const BATCH: &str = "/api/v1/telemetry/batch";
+const BEGIN: &[u8] = b"{\"telemetry\":[";
+const END: &[u8] = b"]}";
+
+/// Why posting ended.
+pub(super) enum PostingEnded {
+    /// The agent was stopped.
+    Stopped,
+    /// With `--mode auto`: MQTT is to be tried.
+    TryMqtt,
+}
+
+impl Agent {
+    /// Posts what the outbox holds, for ever; with `is_fallback` until it fails, or MQTT is worth another try.
+    pub(super) async fn serve_https<F: Future<Output = ()>>(
+        &mut self,
+        place: &https::Place,
+        is_fallback: bool,
+        mut stop: Pin<&mut F>,
+    ) -> PostingEnded {
+        let began = Instant::now();
+        let mut link: Option<https::Link> = None;
+        self.kept.outbox.rewind();
+        // After a batch that was refused for one of its samples, one at a time: the others are not refused with it.
+        let mut alone: usize = 0;
+        loop {
+            if is_fallback && began.elapsed() >= MQTT_AGAIN {
+                return PostingEnded::TryMqtt;
+            }
+            let batch = self.batch(if alone > 0 { 1 } else { MAX_SAMPLES });
+            if batch.is_empty() {
+                tokio::select! {
+                    biased;
+                    () = &mut stop => return PostingEnded::Stopped,
+                    work = self.work() => self.carry_out(work),
+                }
+                continue;
+            }
+            let started = Instant::now();
+            let (posted, is_stopped) = {
+                let body = body(&batch);
+                let mut posting = pin!(post(link.take(), place, &body));
+                loop {
+                    tokio::select! {
+                        biased;
+                        posted = &mut posting => break (Some(posted), false),
+                        () = &mut stop => break (timeout(GOODBYE, &mut posting).await.ok(), true),
+                        work = self.work() => self.carry_out(work),
+                    }
+                }
+            };
+            match posted {
+                Some((kept, Ok(()))) => {
+                    self.connected_over_https(place, kept.as_ref());
+                    link = kept.filter(https::Link::is_open);
+                    alone = alone.saturating_sub(batch.len());
+                    for entry in &batch {
+                        self.kept.outbox.confirm(entry.ticket);
+                        self.report.acknowledged += 1;
+                        self.emit(Event::Acknowledged { seq: entry.seq, after: started.elapsed() });
+                    }
+                    self.backoff.reset();
+                    if let Some(link) = &mut self.link {
+                        link.last_acknowledged = Some(Instant::now());
+                    }
+                    self.maintain();
+                    self.report_losses();
+                }
+                Some((kept, Err(error))) if error.is_about_the_body() => {
+                    link = kept.filter(https::Link::is_open);
+                    if let [entry] = &batch[..] {
+                        alone = alone.saturating_sub(1);
+                        self.refused_over_https(entry, error);
+                    } else {
+                        alone = batch.len();
+                        self.kept.outbox.rewind();
+                    }
+                }
+                Some((_, Err(error))) => {
+                    let retry_in = self.next_delay();
+                    self.link = None;
+                    self.last_error = Some(((self.clock)(), error.to_string()));
+                    self.emit(Event::PostFailed { error: Box::new(error), retry_in });
+                    if is_fallback && !is_stopped {
+                        return PostingEnded::TryMqtt;
+                    }
+                    if is_stopped || self.pause(retry_in, stop.as_mut()).await.is_none() {
+                        return PostingEnded::Stopped;
+                    }
+                    self.kept.outbox.rewind();
+                }
+                None => {}
+            }
+            if is_stopped {
+                return PostingEnded::Stopped;
+            }
+        }
+    }
+
+    fn batch(&mut self, most: usize) -> Vec<Entry> {
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        while batch.len() < most && bytes < MAX_BYTES {
+            let Some(entry) = self.kept.outbox.next(Instant::now().into_std()) else { break };
+            bytes += entry.payload.len() + 1;
+            batch.push(entry);
+        }
+        batch
+    }
+
+    /// The first answer over a connection is what tells that there is one.
+    fn connected_over_https(&mut self, place: &https::Place, link: Option<&https::Link>) {
+        if self.link.is_some() {
+            return;
+        }
+        let (host, port) = (place.connector.host().to_owned(), place.connector.port());
+        let tls_version = link.and_then(https::Link::tls_version);
+        self.report.connections += 1;
+        let since = Instant::now();
+        self.link = Some(Link { host: host.clone(), port, tls_version, since, last_acknowledged: None });
+        self.emit(Event::Connected { host, port, tls_version });
+    }
+
+    fn refused_over_https(&mut self, entry: &Entry, error: PostError) {
+        self.report.refused += 1;
+        self.kept.outbox.refuse(entry);
+        self.maintain();
+        self.emit(Event::PostRefused { seq: entry.seq, error: Box::new(error) });
+    }
+}
+
+/// Posts over the connection there is, or a new one. A connection that was kept may have been closed by the other side
+/// just now: then a new one is tried at once.
+async fn post(
+    link: Option<https::Link>,
+    place: &https::Place,
+    body: &[u8],
+) -> (Option<https::Link>, Result<(), PostError>) {
+    if let Some(mut link) = link {
+        match link.post(BATCH, body).await {
+            Err(PostError::Broken { .. }) => {}
+            posted => return (Some(link), posted),
+        }
+    }
+    match https::Link::open(place).await {
+        Ok(mut link) => {
+            let posted = link.post(BATCH, body).await;
+            (Some(link), posted)
+        }
+        Err(error) => (None, Err(error)),
+    }
+}
+
+fn body(batch: &[Entry]) -> Vec<u8> {
+    let length: usize = batch.iter().map(|entry| entry.payload.len() + 1).sum();
+    let mut body = Vec::with_capacity(BEGIN.len() + length + END.len());
+    body.extend_from_slice(BEGIN);
+    for (index, entry) in batch.iter().enumerate() {
+        if index > 0 {
+            body.push(b',');
+        }
+        body.extend_from_slice(&entry.payload);
+    }
+    body.extend_from_slice(END);
+    body
+}
