@@ -19,7 +19,9 @@ use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tesaiot_broker::{Action, Broker, Config, Connecting, Event, Host, Listener, Outcome, Receipt, Refusal, Transport};
+use tesaiot_broker::{
+    Action, Broker, Config, Connecting, Event, Host, Listener, Outcome, Receipt, Refusal, Transport, Verdict,
+};
 use tesaiot_mqtt::Message;
 use tesaiot_tls::{ClientCertificates, ServerIdentity, ServerIdentityHandle, Versions, server_config};
 use tokio::net::TcpListener;
@@ -49,12 +51,13 @@ impl Host for Open {
         true
     }
 
-    async fn accept(&self, _: &Arc<()>, _: Message, receipt: Option<Receipt>) {
-        let Some(receipt) = receipt else { return };
-        match &self.held {
-            None => receipt.resolve(Outcome::Stored),
-            Some(held) => held.lock().unwrap_or_else(PoisonError::into_inner).push(receipt),
+    async fn accept(&self, _: &Arc<()>, _: Message, receipt: Option<Receipt>) -> Verdict {
+        match (receipt, &self.held) {
+            (None, _) => {}
+            (Some(receipt), None) => receipt.resolve(Outcome::Stored),
+            (Some(receipt), Some(held)) => held.lock().unwrap_or_else(PoisonError::into_inner).push(receipt),
         }
+        Verdict::Deliver
     }
 
     fn observe(&self, _: Event<'_, ()>) {}

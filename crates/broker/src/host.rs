@@ -8,6 +8,7 @@ use rustls_pki_types::CertificateDer;
 use tesaiot_mqtt::packet::DisconnectReasonCode;
 use tesaiot_mqtt::{Message, Version};
 
+use crate::outcome::Verdict;
 use crate::receipt::Receipt;
 
 /// Where a connection came from, established below MQTT.
@@ -138,12 +139,14 @@ pub trait Host: Send + Sync + 'static {
     /// the acknowledgement leaves then and not before. May wait for room in the host's queue: the connection is
     /// not read meanwhile, and when it is closed meanwhile the future is dropped, message and receipt with it. The
     /// message of a Last Will has a receipt whatever its quality of service.
+    ///
+    /// The verdict decides whether a QoS 0 message is delivered; for QoS 1 and 2 the receipt's outcome does.
     fn accept(
         &self,
         identity: &Arc<Self::Identity>,
         message: Message,
         receipt: Option<Receipt>,
-    ) -> impl Future<Output = ()> + Send;
+    ) -> impl Future<Output = Verdict> + Send;
 
     /// Where a client may expect responses, when it asks (Response Information, MQTT 5 section 3.2.2.3.15).
     fn response_information(&self, identity: &Self::Identity) -> Option<String> {

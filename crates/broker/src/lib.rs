@@ -68,7 +68,7 @@ pub use counters::{Counters, Snapshot};
 pub use host::{Action, Connecting, Event, Host, Peer, Refusal};
 pub use inspect::{Connected, SessionSummary};
 pub use listener::Listener;
-pub use outcome::Outcome;
+pub use outcome::{Outcome, Verdict};
 pub use receipt::Receipt;
 pub use transport::Transport;
 pub use transport::network::{Network, NetworkError};

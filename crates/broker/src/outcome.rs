@@ -2,6 +2,15 @@
 
 use tesaiot_mqtt::packet::PublishAckReason;
 
+/// What a host thinks of a message when it takes it, before it is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is what it should be.
+    Deliver,
+    /// It is kept aside. QoS 0 has no acknowledgement and no [`Outcome`]: this is how its subscribers are spared.
+    Withhold,
+}
+
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use tesaiot_broker::{Action, Connecting, Event, Host, Receipt, Refusal};
+use tesaiot_broker::{Action, Connecting, Event, Host, Receipt, Refusal, Verdict};
 use tesaiot_contract::{DeviceId, DeviceTopic, topic};
 use tesaiot_mqtt::Message;
 use tesaiot_pki::Serial;
@@ -81,13 +81,16 @@ impl Host for Gate {
         }
     }
 
-    async fn accept(&self, identity: &Arc<Identity>, message: Message, receipt: Option<Receipt>) {
+    async fn accept(&self, identity: &Arc<Identity>, message: Message, receipt: Option<Receipt>) -> Verdict {
         // Unreachable: an administrator publishes nothing. A dropped receipt acknowledges nothing.
-        let Identity::Device(device) = &**identity else { return };
+        let Identity::Device(device) = &**identity else { return Verdict::Withhold };
         match DeviceTopic::parse(&message.topic) {
             Ok(topic) => self.ingest.message(device, &topic, message.payload, receipt).await,
             // Unreachable while authorize and parse agree; a dropped receipt leaves the message with the device.
-            Err(error) => tracing::error!(%device, %error, "an authorized topic does not parse"),
+            Err(error) => {
+                tracing::error!(%device, %error, "an authorized topic does not parse");
+                Verdict::Withhold
+            }
         }
     }
 

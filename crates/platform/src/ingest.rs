@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tesaiot_broker::{Outcome, Receipt};
+use tesaiot_broker::{Outcome, Receipt, Verdict};
 use tesaiot_contract::telemetry::{Limits, PayloadError};
 use tesaiot_contract::{DeviceId, DeviceTopic, Sample};
 use tesaiot_store::telemetry::{Appended, Entry, Replay};
@@ -255,19 +255,20 @@ impl Ingest {
         topic: &DeviceTopic,
         payload: bytes::Bytes,
         receipt: Option<Receipt>,
-    ) {
+    ) -> Verdict {
         let size = payload.len();
         let (entries, understood) = entries::of_message(device, topic, payload, receive_time(), &self.limits);
-        let outcome = match understood {
-            Ok(()) => Outcome::Stored,
+        let (outcome, verdict) = match understood {
+            Ok(()) => (Outcome::Stored, Verdict::Deliver),
             Err(error) => {
                 self.kept_aside(device, &error);
-                Outcome::Refused(entries::answer(&error))
+                (Outcome::Refused(entries::answer(&error)), Verdict::Withhold)
             }
         };
         let waiting = receipt.map_or(Waiting::Nobody, |receipt| Waiting::Publisher(receipt, outcome));
         // A queue that is closed drops the receipt: the publisher keeps its message.
         let _ = self.submit(entries, waiting, size).await;
+        verdict
     }
 
     /// Takes telemetry that came by HTTP, and resolves when it is stored.

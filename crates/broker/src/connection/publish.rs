@@ -17,7 +17,7 @@ use super::{Connection, Ended};
 use crate::counters::{add, increment};
 use crate::fan_out::{Origin, fan_out};
 use crate::host::{Action, Event, Host};
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, Verdict};
 use crate::receipt::Receipt;
 use crate::session::HeldMessage;
 
@@ -46,8 +46,8 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
             if !allowed {
                 return Err(self.denied());
             }
-            self.hand_over(message.clone(), None).await?;
-            if misformed {
+            let verdict = self.hand_over(message.clone(), None).await?;
+            if misformed || verdict == Verdict::Withhold {
                 increment(&self.shared.counters.messages_refused);
             } else {
                 let origin = Origin { client_id: Some(&self.session.client_id), received };
@@ -74,7 +74,9 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
                 }
                 if allowed {
                     let receipt = Receipt::new(Arc::clone(&self.session.mailbox), ticket);
-                    return self.hand_over(message, Some(receipt)).await;
+                    // Whether it is delivered is decided by what becomes of it.
+                    self.hand_over(message, Some(receipt)).await?;
+                    return Ok(());
                 }
                 self.state.inbound.complete(ticket, PublishAckReason::NotAuthorized);
             }
@@ -86,12 +88,12 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
 
     /// Gives a message to the host. While the host has no room the connection waits, but not for ever, and not
     /// when it is ordered to close: the client then keeps its message.
-    async fn hand_over(&mut self, message: Message, receipt: Option<Receipt>) -> Result<(), Ended> {
+    async fn hand_over(&mut self, message: Message, receipt: Option<Receipt>) -> Result<Verdict, Ended> {
         let mailbox = &self.session.mailbox;
         let patience = self.shared.config.acknowledge_timeout;
         tokio::select! {
             biased;
-            () = self.shared.host.accept(&self.identity, message, receipt) => Ok(()),
+            verdict = self.shared.host.accept(&self.identity, message, receipt) => Ok(verdict),
             reason = poll_fn(|context| mailbox.poll_close(context)) => Err(Ended::ByBroker(reason)),
             // Lazily: a host with room costs no timer.
             () = async { sleep(patience).await } => Err(Ended::StoreUnavailable),

@@ -163,3 +163,24 @@ async fn pings_are_answered_while_acknowledgements_are_held() {
         assert!(matches!(device.receive().await, Packet::PingResponse));
     }
 }
+
+/// QoS 0 has no outcome: the host says at once that it keeps a message aside.
+#[tokio::test(start_paused = true)]
+async fn a_qos_0_message_that_is_kept_aside_is_routed_to_nobody() {
+    for version in BOTH {
+        let bench = Bench::new();
+        let mut reader = bench.connect(version, "app").await;
+        reader.subscribe("#", QoS::AtMostOnce).await;
+        let mut device = bench.connect(version, "d").await;
+        bench.host.set(Mode::Refuse(PublishAckReason::PayloadFormatInvalid));
+        device.publish(tesaiot_mqtt::packet::Publish { retain: true, ..publish("d/t", 0) }).await;
+        device.ping().await;
+        bench.host.set(Mode::Store);
+        reader.expect_silence().await;
+        reader.subscribe("d/t", QoS::AtMostOnce).await;
+        reader.expect_silence().await;
+        assert_eq!((bench.host.topics().len(), bench.broker.counters().messages_refused), (1, 1));
+        device.publish(publish("d/t", 0)).await;
+        reader.expect_publish().await;
+    }
+}

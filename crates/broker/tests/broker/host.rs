@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use tesaiot_broker::{Action, Connecting, Event, Host, Outcome, Receipt, Refusal};
+use tesaiot_broker::{Action, Connecting, Event, Host, Outcome, Receipt, Refusal, Verdict};
 use tesaiot_mqtt::Message;
 use tesaiot_mqtt::packet::PublishAckReason;
 use tokio::sync::watch;
@@ -206,19 +206,22 @@ impl Host for TestHost {
         Some(format!("{}/responses", identity.0))
     }
 
-    async fn accept(&self, _: &Arc<Identity>, message: Message, receipt: Option<Receipt>) {
+    async fn accept(&self, _: &Arc<Identity>, message: Message, receipt: Option<Receipt>) -> Verdict {
         self.until("room", |inner| inner.mode != Mode::Full).await;
         let mode = self.change(|inner| {
             inner.accepted.push(message);
             inner.mode
         });
-        let Some(receipt) = receipt else { return };
+        let refuses = matches!(mode, Mode::Refuse(_));
+        let verdict = if refuses { Verdict::Withhold } else { Verdict::Deliver };
+        let Some(receipt) = receipt else { return verdict };
         match mode {
             Mode::Store => receipt.resolve(Outcome::Stored),
             Mode::Refuse(reason) => receipt.resolve(Outcome::Refused(reason)),
             Mode::Hold => self.change(|inner| inner.held.push_back(Some(receipt))),
             Mode::Drop | Mode::Full => drop(receipt),
         }
+        verdict
     }
 
     fn revive(&self, client_id: &str) -> Option<Identity> {

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tesaiot_broker::{Action, Broker, Config, Connecting, Event, Host, Outcome, Peer, Receipt, Refusal};
+use tesaiot_broker::{Action, Broker, Config, Connecting, Event, Host, Outcome, Peer, Receipt, Refusal, Verdict};
 use tesaiot_mqtt::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::JoinHandle;
@@ -43,10 +43,11 @@ impl Host for Everybody {
         Some("answers".into())
     }
 
-    async fn accept(&self, _: &Arc<()>, _: Message, receipt: Option<Receipt>) {
+    async fn accept(&self, _: &Arc<()>, _: Message, receipt: Option<Receipt>) -> Verdict {
         if let Some(receipt) = receipt {
             receipt.resolve(Outcome::Stored);
         }
+        Verdict::Deliver
     }
 
     fn observe(&self, _: Event<'_, ()>) {}

@@ -131,3 +131,23 @@ fn mosquitto_is_told_as_well() {
     assert!(outcome.code != Some(0) && outcome.stderr.contains("not authorised"), "{outcome:#?}");
     scene.serves_on();
 }
+
+/// What the platform keeps aside reaches nobody, at whatever quality of service it was published.
+#[test]
+fn a_message_that_is_no_telemetry_reaches_no_subscriber() {
+    let scene = Scene::start();
+    let device = scene.platform.device("pump", AuthMode::Mtls);
+    let mut wire = Wire::login(scene.platform.mqtt(), &device, Version::V3);
+    assert_eq!(wire.subscribed(1, "device/pump/#"), 1);
+    let topic = device.topic("telemetry");
+    let said =
+        |payload: &[u8]| packet(0x30, &[&(topic.len() as u16).to_be_bytes()[..], topic.as_bytes(), payload].concat());
+    wire.send(&said(b"no telemetry"));
+    wire.publish(2, &topic, b"none either");
+    wire.send(&said(b"{\"t\":1}"));
+    // In either order: QoS 0 waits for nobody.
+    let mut came = [wire.packet(), wire.packet()];
+    came.sort_by_key(|packet| packet[0]);
+    assert!(came[0].ends_with(b"{\"t\":1}") && came[1][0] == 0x40, "{came:02x?}");
+    assert_eq!(scene.platform.operator().get("/dead-letters").expect(200)["total"], 2);
+}
