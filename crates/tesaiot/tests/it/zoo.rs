@@ -11,6 +11,7 @@ pub(crate) mod forge;
 mod network;
 mod platform;
 pub(crate) mod raw;
+mod unexpected;
 
 use std::path::Path;
 
