@@ -32,6 +32,7 @@ use tesaiot_mqtt::{Message, QoS};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
+use crate::clock::Clock;
 use crate::connect::Connector;
 use crate::credentials::Credentials;
 use crate::https;
@@ -144,7 +145,7 @@ enum Attempt {
 pub struct Agent {
     settings: AgentSettings,
     sampler: Sampler,
-    clock: fn() -> Timestamp,
+    clock: Clock,
     kept: Kept,
     status: status::Socket,
     link: Option<Link>,
@@ -180,7 +181,7 @@ impl Agent {
             None => (Outbox::in_memory(settings.outbox, &boot, now.into_std())?, status::Socket::default()),
         };
         Ok(Self {
-            clock: Timestamp::now,
+            clock: Clock::system(),
             kept: Kept::new(outbox, settings.credentials.device_id().clone()),
             status,
             link: None,
@@ -211,9 +212,13 @@ impl Agent {
         self
     }
 
-    /// Takes the time from `clock` instead of the system.
+    /// Takes the time from `clock`, and judges certificates by it.
     #[must_use]
-    pub fn with_clock(mut self, clock: fn() -> Timestamp) -> Self {
+    pub fn with_clock(mut self, clock: Clock) -> Self {
+        self.settings.connector = self.settings.connector.with_time(clock.tls());
+        if let Transport::Https(place) | Transport::Auto(place) = &mut self.settings.transport {
+            place.connector = place.connector.with_time(clock.tls());
+        }
         self.clock = clock;
         self
     }
@@ -268,7 +273,7 @@ impl Agent {
         };
         let retry_in = self.next_delay();
         self.link = None;
-        self.last_error = Some(((self.clock)(), session::describe_lost(&lost)));
+        self.last_error = Some((self.clock.now(), session::describe_lost(&lost)));
         self.emit(Event::Disconnected { lost, retry_in });
         self.pause(retry_in, stop).await.is_some()
     }
@@ -292,7 +297,7 @@ impl Agent {
         };
         self.choose_version(&error);
         let retry_in = self.next_delay();
-        self.last_error = Some(((self.clock)(), error.to_string()));
+        self.last_error = Some((self.clock.now(), error.to_string()));
         self.emit(Event::ConnectFailed { error: Box::new(error), retry_in });
         match self.pause(retry_in, stop).await {
             Some(()) => Attempt::Failed,
@@ -341,7 +346,7 @@ impl Agent {
 
     fn presence(&self, presence: Presence) -> Message {
         let topic = DeviceTopic::status(self.settings.credentials.device_id()).to_string();
-        Message::new(topic, Status::new(presence, (self.clock)()).to_json(), QoS::AtLeastOnce).retained()
+        Message::new(topic, Status::new(presence, self.clock.now()).to_json(), QoS::AtLeastOnce).retained()
     }
 
     fn next_delay(&mut self) -> Duration {

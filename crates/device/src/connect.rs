@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ClientConfig;
+use rustls::time_provider::TimeProvider;
 use tesaiot_mqtt::client::reconnect::Open;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -76,6 +77,14 @@ impl Connector {
     pub fn at(&self, host: Option<&str>, port: Option<u16>) -> Self {
         let host = host.map_or_else(|| self.host.clone(), Into::into);
         Self { host, port: port.unwrap_or(self.port), ..self.clone() }
+    }
+
+    /// The same with certificates judged by this time instead of the system's.
+    #[must_use]
+    pub fn with_time(&self, time: Arc<dyn TimeProvider>) -> Self {
+        let mut tls = ClientConfig::clone(&self.tls);
+        tls.time_provider = time;
+        Self { tls: Arc::new(tls), ..self.clone() }
     }
 
     /// The host it connects to.

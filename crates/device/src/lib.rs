@@ -16,6 +16,7 @@
 //! | [`config`] | the agent's configuration file |
 //! | [`command`] | what a device does when told |
 //! | [`https`] | samples over HTTPS, where MQTT cannot pass |
+//! | [`clock`] | the time on a machine without a battery for its clock |
 //! | [`agent`] | the long-running device program |
 //!
 //! Nothing here knows the platform: it speaks to any MQTT broker. The agent, its commands and the sensors of a machine
@@ -23,6 +24,8 @@
 
 #[cfg(unix)]
 pub mod agent;
+#[cfg(unix)]
+pub mod clock;
 #[cfg(unix)]
 pub mod command;
 #[cfg(unix)]

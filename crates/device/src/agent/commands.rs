@@ -242,7 +242,7 @@ impl Agent {
     }
 
     fn now(&self) -> jiff::Timestamp {
-        (self.clock)()
+        self.clock.now()
     }
 
     /// When a trial ends, if one is under way.

@@ -100,9 +100,12 @@ impl Agent {
             let pending = client.publish(self.response(&answer)).await?;
             in_flight.push(Sent::Answer { answer: Box::new(answer), at: Instant::now() }, pending);
         }
+        if self.clock.is_worth_waiting_for() {
+            return Ok(());
+        }
         while in_flight.len() < WINDOW {
             let Some(mut entry) = self.kept.outbox.next(Instant::now().into_std()) else { break };
-            let payload = std::mem::take(&mut entry.payload);
+            let payload = self.kept.payload(&mut entry, &self.clock);
             let pending = client.publish(Message::new(&*entry.topic, payload, QoS::AtLeastOnce)).await?;
             in_flight.push(Sent::Sample { entry, at: Instant::now() }, pending);
         }
@@ -134,6 +137,7 @@ impl Agent {
                 }
                 self.kept.outbox.confirm(entry.ticket);
                 self.trial_acknowledged(at);
+                self.clock.reached();
                 self.maintain();
                 self.report_losses();
                 self.emit(Event::Acknowledged { seq: entry.seq, after: at.elapsed() });

@@ -1,17 +1,28 @@
 //! From a reading to a message in the outbox, and what the agent tells of its own losses.
 
-use jiff::Timestamp;
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
+use tesaiot_contract::telemetry::{Limits, parse};
 use tesaiot_contract::{DeviceId, DeviceTopic, MessageId, Metric, Sample, TelemetryType, Value};
 use tokio::net::UnixStream;
 use tokio::time::{Duration, Instant, sleep_until};
 
 use super::commands::Ran;
 use super::{Agent, Event, Report};
-use crate::outbox::{Loss, LossReason, NewMessage, Outbox};
+use crate::clock::Clock;
+use crate::outbox::{Entry, Loss, LossReason, NewMessage, Outbox};
 use crate::sampler::{Observation, Outcome};
 
 /// The least time between two reports of losses, and between two events about them.
 const REPORT_EVERY: Duration = Duration::from_secs(10);
+/// Spans of unsure time whose samples can still be corrected.
+const MOST_SPANS: usize = 32;
+/// A sample's time is that of the monotonic clock from the last time that was believed.
+const ESTIMATED: &str = "estimated";
+/// A sample's time was estimated and is right now.
+const CORRECTED: &str = "corrected";
 /// The kind of telemetry that an agent tells of itself.
 const OWN_KIND: &str = "agent";
 
@@ -36,6 +47,8 @@ pub(super) struct Kept {
     lost_told: u64,
     reported_at: Option<Instant>,
     told_at: Option<Instant>,
+    /// Spans of unsure time: which, and the first and last number of its samples
+    spans: VecDeque<(u64, u64, u64)>,
     /// The last trouble with the disk that an event told
     trouble_told: Option<crate::outbox::Trouble>,
 }
@@ -51,8 +64,32 @@ impl Kept {
             lost_told: lost,
             reported_at: None,
             told_at: None,
+            spans: VecDeque::new(),
             trouble_told: None,
         }
+    }
+
+    /// A sample was taken while the time was unsure.
+    fn note_span(&mut self, span: u64, seq: u64) {
+        match self.spans.back_mut() {
+            Some((last, _, to)) if *last == span => *to = seq,
+            _ => self.spans.push_back((span, seq, seq)),
+        }
+        while self.spans.len() > MOST_SPANS {
+            self.spans.pop_front();
+        }
+    }
+
+    /// What is sent for this entry: as it was kept, or at the time that turned out to be right. The platform knows it by
+    /// its number, so it is stored once whichever of the two arrives.
+    pub(super) fn payload(&self, entry: &mut Entry, clock: &Clock) -> Bytes {
+        let payload = std::mem::take(&mut entry.payload);
+        if self.spans.is_empty() || *entry.boot != *self.outbox.boot() {
+            return payload;
+        }
+        let span = self.spans.iter().find(|(_, from, to)| (*from..=*to).contains(&entry.seq));
+        let wrong = span.and_then(|(span, _, _)| clock.correction(*span));
+        wrong.and_then(|wrong| corrected(&payload, wrong, &self.device)).unwrap_or(payload)
     }
 
     /// Messages lost in this run, for whatever reason.
@@ -102,6 +139,7 @@ impl Agent {
                 None => std::future::pending().await,
             }
         };
+        let clock = self.clock.clone();
         let trial_ends = self.trial_ends();
         let trial = async {
             match trial_ends {
@@ -116,7 +154,7 @@ impl Agent {
             }
         };
         tokio::select! {
-            observation = self.sampler.next(self.clock) => Work::Observed(observation),
+            observation = self.sampler.next(|| clock.now()) => Work::Observed(observation),
             () = maintenance => Work::Maintain,
             stream = self.status.accept() => Work::Asked(stream),
             ran = Self::ran(&mut self.commands) => Work::Ran(ran),
@@ -152,14 +190,21 @@ impl Agent {
     fn observe(&mut self, observation: Observation) {
         let Observation { sensor, kind, outcome } = observation;
         match outcome {
-            Outcome::Read { sample, faults, recovered } => {
+            Outcome::Read { mut sample, faults, recovered } => {
                 if recovered {
                     self.emit(Event::SensorRecovered { sensor: sensor.clone() });
                 }
                 for (metric, fault) in faults {
                     self.emit(Event::Faulty { sensor: sensor.clone(), metric, fault });
                 }
-                let (seq, _) = self.kept.keep(&kind, sample, (self.clock)(), false);
+                let now = self.clock.read();
+                if now.estimated.is_some() {
+                    sample.metrics.push(clock_mark(ESTIMATED));
+                }
+                let (seq, _) = self.kept.keep(&kind, sample, now.time, false);
+                if let Some(span) = now.estimated {
+                    self.kept.note_span(span, seq);
+                }
                 self.report.sampled += 1;
                 self.emit(Event::Sampled { seq, waiting: self.kept.outbox.waiting() });
                 self.tell_losses();
@@ -216,12 +261,26 @@ impl Agent {
     }
 
     fn keep_own(&mut self, metrics: Vec<Metric>, is_report: bool) {
-        let now = (self.clock)();
+        let now = self.clock.now();
         let time = Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now);
         let Ok(kind) = TelemetryType::new(OWN_KIND) else { return };
         let (_, is_kept) = self.kept.keep(&kind, Sample { time: Some(time), id: None, metrics }, now, is_report);
         self.report.sampled += u64::from(is_kept || !is_report);
     }
+}
+
+fn clock_mark(word: &str) -> Metric {
+    Metric { name: "clock".into(), value: Value::Text(word.into()), unit: None }
+}
+
+/// The same sample at the right time. `None` when it carries no mark: then its time was never in doubt.
+fn corrected(payload: &[u8], wrong: SignedDuration, device: &DeviceId) -> Option<Bytes> {
+    let limits = Limits { earliest: Timestamp::MIN, max_future: SignedDuration::MAX, ..Limits::default() };
+    let mut sample = parse(device, None, payload, Timestamp::UNIX_EPOCH, &limits).ok()?.pop()?;
+    let mark = sample.metrics.iter_mut().find(|metric| **metric == clock_mark(ESTIMATED))?;
+    *mark = clock_mark(CORRECTED);
+    sample.time = Some(sample.time?.checked_add(wrong).ok()?);
+    Some(sample.to_json(Some(device)).into())
 }
 
 fn number(name: &str, value: u64) -> Metric {
@@ -235,4 +294,19 @@ fn describe(losses: &[Loss]) -> Box<str> {
         format!("{boot} {} {first_seq}-{last_seq} {count} {from:.0} {to:.0}", reason.word())
     });
     each.collect::<Vec<_>>().join("; ").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_is_moved_to_the_right_time_and_nothing_else_of_it_changes() {
+        let device = DeviceId::new("pi-1").unwrap();
+        let payload = r#"{"device_id":"pi-1","timestamp":"2025-12-09T10:30:45.25+00:00","boot":"b","seq":7,"data":{"temperature":21.5,"temperature_unit":"°C","clock":"estimated"}}"#;
+        let moved = corrected(payload.as_bytes(), SignedDuration::from_secs(86_400), &device).unwrap();
+        let expected = payload.replace("12-09T", "12-10T").replace("estimated", "corrected");
+        assert_eq!(String::from_utf8_lossy(&moved), expected);
+        assert_eq!(corrected(expected.as_bytes(), SignedDuration::from_secs(1), &device), None, "it is moved once");
+    }
 }

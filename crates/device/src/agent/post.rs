@@ -77,6 +77,7 @@ impl Agent {
                     alone = alone.saturating_sub(batch.len());
                     for entry in &batch {
                         self.kept.outbox.confirm(entry.ticket);
+                        self.clock.reached();
                         self.report.acknowledged += 1;
                         self.emit(Event::Acknowledged { seq: entry.seq, after: started.elapsed() });
                     }
@@ -100,7 +101,7 @@ impl Agent {
                 Some((_, Err(error))) => {
                     let retry_in = self.next_delay();
                     self.link = None;
-                    self.last_error = Some(((self.clock)(), error.to_string()));
+                    self.last_error = Some((self.clock.now(), error.to_string()));
                     self.emit(Event::PostFailed { error: Box::new(error), retry_in });
                     if is_fallback && !is_stopped {
                         return PostingEnded::TryMqtt;
@@ -121,7 +122,8 @@ impl Agent {
     fn batch(&mut self, most: usize) -> Vec<Entry> {
         let (mut batch, mut bytes) = (Vec::new(), 0);
         while batch.len() < most && bytes < MAX_BYTES {
-            let Some(entry) = self.kept.outbox.next(Instant::now().into_std()) else { break };
+            let Some(mut entry) = self.kept.outbox.next(Instant::now().into_std()) else { break };
+            entry.payload = self.kept.payload(&mut entry, &self.clock);
             bytes += entry.payload.len() + 1;
             batch.push(entry);
         }

@@ -193,7 +193,7 @@ impl Agent {
         let connector = &self.settings.connector;
         let link = self.link.as_ref();
         let seconds = |since: Instant| since.elapsed().as_secs();
-        let clock = (self.clock)();
+        let clock = self.clock.now();
         let lost = LossReason::ALL.into_iter().zip(outbox.lost).filter(|(_, count)| *count > 0);
         let days = |not_after: Timestamp| (not_after.as_second() - clock.as_second()).div_euclid(86_400);
         AgentStatus {

@@ -14,8 +14,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
-use jiff::Timestamp;
 use tesaiot_device::agent::Report;
+use tesaiot_device::clock::{Clock, System};
 use tesaiot_device::outbox::{self, Durability, WhenFull};
 use tesaiot_device::{
     Agent, AgentSettings, Choice, Config, Connector, Deadlines, Method, Sampler, Settings, Transport, https,
@@ -158,7 +158,15 @@ impl RunArgs {
             Authentication::ServerTls => Choice::Only(Method::ServerTls),
         };
         let settings = Settings::load(self.place.flags(), environment)?;
-        let credentials = settings.credentials(choice, Timestamp::now())?;
+        let options = self.outbox.options();
+        let data_directory = match (options.durability, self.outbox.data_dir) {
+            // Nothing waits on disk; a directory that was named still holds the status socket.
+            (Durability::Memory, None) => None,
+            (_, Some(directory)) => Some(directory),
+            (_, None) => Some(place::data_directory(&settings.bundle.device_id)),
+        };
+        let clock = Clock::new(Box::new(System::new()), data_directory.as_deref());
+        let credentials = settings.credentials(choice, clock.now())?;
         if credentials.method() == Method::MutualTls
             && let Some(mode) = settings.exposed_key_mode()
         {
@@ -166,13 +174,6 @@ impl RunArgs {
         }
         let sensors = config.sampler(credentials.device_id())?;
         let connector = settings.connector(&credentials, Versions::Both)?;
-        let options = self.outbox.options();
-        let data_directory = match (options.durability, self.outbox.data_dir) {
-            // Nothing waits on disk; a directory that was named still holds the status socket.
-            (Durability::Memory, None) => None,
-            (_, Some(directory)) => Some(directory),
-            (_, None) => Some(place::data_directory(credentials.device_id())),
-        };
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let place = || -> anyhow::Result<https::Place> {
             let url = &settings.bundle.endpoints.ingest_base_url;
@@ -189,7 +190,7 @@ impl RunArgs {
         let keep_alive = Duration::from_secs(self.keep_alive.into());
         let usual = AgentSettings::new(connector, credentials.clone());
         let agent = AgentSettings { data_directory, outbox: options, keep_alive, transport, ..usual };
-        let report = runtime.block_on(work(agent, sensors, config, self.sensors.file()));
+        let report = runtime.block_on(work(agent, sensors, clock, config, self.sensors.file()));
         runtime.shutdown_background();
         let report = report?;
         if report.restart {
@@ -203,6 +204,7 @@ impl RunArgs {
 async fn work(
     settings: AgentSettings,
     sensors: Sampler,
+    clock: Clock,
     config: Config,
     file: Option<&Path>,
 ) -> anyhow::Result<Report> {
@@ -218,7 +220,7 @@ async fn work(
             narrator.tell(&event);
         }
     };
-    let mut agent = Agent::new(settings, sensors)?.with_events(sender).with_config(config, file)?;
+    let mut agent = Agent::new(settings, sensors)?.with_events(sender).with_clock(clock).with_config(config, file)?;
     let mut hang_ups = None;
     if file.is_some() {
         agent = agent.with_reloads(reloads);

@@ -79,7 +79,7 @@ impl Agent {
             match config.sampler(device) {
                 // The threads of the old one end by themselves.
                 Ok(sampler) => self.sampler = sampler,
-                Err(error) => self.last_error = Some(((self.clock)(), error.to_string())),
+                Err(error) => self.last_error = Some((self.clock.now(), error.to_string())),
             }
         }
         self.commands.settings = config.commands.clone();
@@ -212,7 +212,7 @@ impl Agent {
     fn roll_back(&mut self) {
         let Some(configured) = self.commands.configured.take() else { return };
         if let Some(Err(error)) = configured.remote.as_ref().map(Remote::roll_back) {
-            self.last_error = Some(((self.clock)(), error.to_string()));
+            self.last_error = Some((self.clock.now(), error.to_string()));
         }
         let config = self.over(&configured.owner, configured.remote.as_ref());
         self.commands.configured = Some(configured);
