@@ -37,6 +37,13 @@ const BENCHMARKS: &[Benchmark] = &[
         prepare: device_program,
     },
     Benchmark {
+        name: "publish",
+        measures: "the publish command as a device has it: one sample, 20,000, memory, size; beside mosquitto_pub",
+        cargo: &["bench", "--package", "tesaiot", "--bench", "publish"],
+        environment: &[],
+        prepare: device_program,
+    },
+    Benchmark {
         name: "kill9",
         measures: "200 rounds of kill -9 under load: what was acknowledged, lost, stored twice",
         cargo: &["test", "--package", "tesaiot", "--test", "it", "kill9", "--", "--nocapture"],

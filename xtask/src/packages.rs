@@ -20,6 +20,8 @@ const PACKAGES: &[Package] = &[
     Package { name: "build-essential", is_there: || has("cc") && has("make") },
     Package { name: "mosquitto", is_there: || has("mosquitto") },
     Package { name: "mosquitto-clients", is_there: || has("mosquitto_pub") && has("mosquitto_rr") },
+    // GNU time: how much memory a process had.
+    Package { name: "time", is_there: || has("time") },
     Package { name: "curl", is_there: || has("curl") },
     Package { name: "openssl", is_there: || has("openssl") },
     Package { name: "python3", is_there: || has("python3") },

@@ -78,6 +78,8 @@ pub struct Config {
     pub max_delayed_will_bytes: usize,
     /// Topic aliases an MQTT 5 client may set, and that are set towards it if it allows as many, per connection.
     pub topic_alias_maximum: u16,
+    /// What every MQTT 5 client is told in CONNACK: user properties, name and value.
+    pub announcements: Vec<(String, String)>,
 }
 
 impl Default for Config {
@@ -112,6 +114,7 @@ impl Default for Config {
             max_retained_bytes_per_client: 4 * 1024 * 1024,
             max_delayed_will_bytes: 16 * 1024 * 1024,
             topic_alias_maximum: 10,
+            announcements: Vec::new(),
         }
     }
 }

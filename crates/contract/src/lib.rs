@@ -13,6 +13,10 @@ pub mod telemetry;
 mod text_file;
 pub mod topic;
 
+/// What the platform says of itself in CONNACK (MQTT 5, user property): an acknowledged message is a stored one. A
+/// device that wants to know asks for it; a broker that says nothing may acknowledge before anything is safe.
+pub const ACKNOWLEDGED_MEANS_STORED: (&str, &str) = ("acknowledged", "stored");
+
 pub use device_id::{DeviceId, InvalidDeviceId};
 pub use endpoints::Endpoints;
 pub use secret::Secret;

@@ -64,12 +64,25 @@ pub struct Connector {
     port: u16,
     tls: Arc<ClientConfig>,
     deadlines: Deadlines,
+    until: Option<Instant>,
 }
 
 impl Connector {
     /// `host` is the name the server's certificate must carry: a DNS name or an IP address.
     pub fn new(host: &str, port: u16, tls: Arc<ClientConfig>, deadlines: Deadlines) -> Self {
-        Self { host: host.into(), port, tls, deadlines }
+        Self { host: host.into(), port, tls, deadlines, until: None }
+    }
+
+    /// As it is, and with no step going on past `until`.
+    #[must_use]
+    pub fn until(mut self, until: Option<Instant>) -> Self {
+        self.until = until;
+        self
+    }
+
+    /// How long a step that may take `longest` has from now on.
+    pub(crate) fn allowed(&self, longest: Duration) -> Duration {
+        self.until.map_or(longest, |until| longest.min(until.saturating_duration_since(Instant::now())))
     }
 
     /// The same at another host or port. The server's certificate must carry the new name.
@@ -110,7 +123,7 @@ impl Connector {
         let resolved = Instant::now();
         let stream = self.dial(&addresses).await?;
         let dialled = Instant::now();
-        match tesaiot_tls::connect(&self.tls, &self.host, stream, dialled + self.deadlines.tls).await {
+        match tesaiot_tls::connect(&self.tls, &self.host, stream, dialled + self.allowed(self.deadlines.tls)).await {
             Ok(stream) => {
                 let (dns, tcp, tls) = (resolved - began, dialled - resolved, dialled.elapsed());
                 Ok((TlsStream::new(stream), Phases { dns, tcp, tls, ..Phases::default() }))
@@ -127,15 +140,17 @@ impl Connector {
             let addresses = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
             return Ok(addresses.map(|address| SocketAddr::new(address, self.port)).to_vec());
         }
-        match timeout(self.deadlines.dns, lookup_host((host, self.port))).await {
+        let allowed = self.allowed(self.deadlines.dns);
+        match timeout(allowed, lookup_host((host, self.port))).await {
             Ok(Ok(addresses)) => Ok(addresses.take(MAX_ADDRESSES).collect()),
             Ok(Err(error)) => Err(self.error(Step::Dns, Cause::Io(error))),
-            Err(_) => Err(self.error(Step::Dns, Cause::TimedOut(self.deadlines.dns))),
+            Err(_) => Err(self.error(Step::Dns, Cause::TimedOut(allowed))),
         }
     }
 
     async fn dial(&self, addresses: &[SocketAddr]) -> Result<TcpStream, ConnectError> {
-        let deadline = Instant::now() + self.deadlines.tcp;
+        let allowed = self.allowed(self.deadlines.tcp);
+        let deadline = Instant::now() + allowed;
         let mut cause = Cause::NoAddress;
         for (tried, address) in addresses.iter().enumerate() {
             // An address that swallows packets must leave time for the next one.
@@ -144,7 +159,7 @@ impl Connector {
             cause = match timeout_at(Instant::now() + share, dial_one(*address)).await {
                 Ok(Ok(stream)) => return Ok(stream),
                 Ok(Err(error)) => Cause::Io(error),
-                Err(_) => Cause::TimedOut(self.deadlines.tcp),
+                Err(_) => Cause::TimedOut(allowed),
             };
         }
         Err(self.error(Step::Tcp, cause))

@@ -134,6 +134,19 @@ impl Credentials {
         &self.device_id
     }
 
+    /// Whom it believes.
+    pub fn trust(&self) -> &TrustAnchors {
+        &self.trust
+    }
+
+    /// The certificate it shows, when it does.
+    pub fn identity(&self) -> Option<&ClientIdentity> {
+        match &self.proof {
+            Proof::Certificate(identity) => Some(identity),
+            Proof::Login { .. } => None,
+        }
+    }
+
     /// How it proves who it is.
     pub fn method(&self) -> Method {
         match self.proof {

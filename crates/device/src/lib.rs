@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`settings`] | flags, environment and bundle: where to connect, and with what |
 //! | [`credentials`] | what a device shows the broker, checked before anything is sent |
+//! | [`preflight`] | what is worth a warning before anything is sent |
 //! | [`connect`] | host and port → TCP → TLS, each step under a deadline |
 //! | [`session`] | a stream → an accepted MQTT connection, or who refused what |
 //! | [`sensor`] | what is measured |
@@ -38,6 +39,7 @@ pub mod https;
 #[cfg(unix)]
 mod in_flight;
 pub mod outbox;
+pub mod preflight;
 pub mod profile;
 #[cfg(unix)]
 pub mod program;
@@ -62,4 +64,5 @@ pub use session::{Session, SessionError};
 pub use settings::{Flags, Settings, SettingsError};
 pub use tesaiot_mqtt::client::Lost;
 pub use tesaiot_mqtt::packet::{DisconnectReasonCode, PublishAckReason, Version as MqttVersion};
+pub use tesaiot_mqtt::topic::is_valid_name as is_topic_name;
 pub use tesaiot_mqtt::{Message, QoS};

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tesaiot_mqtt::QoS;
 use tesaiot_mqtt::client::direct::Direct;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 pub use report::Report;
 use run::Run;
@@ -35,12 +35,14 @@ pub struct Plan {
     pub interval: Duration,
     /// How long the broker may leave everything unacknowledged before the run is given up
     pub patience: Duration,
+    /// When the run is over whatever is still to come
+    pub until: Option<Instant>,
 }
 
 impl Plan {
     /// This many messages, this far apart, and 30 s of patience.
     pub fn new(count: u64, interval: Duration) -> Self {
-        Self { count, interval, patience: Duration::from_secs(30) }
+        Self { count, interval, patience: Duration::from_secs(30), until: None }
     }
 
     /// How many messages `minutes` take (the wire contract, section 8): `max(1, floor(minutes * 60 / interval))`.
@@ -86,8 +88,9 @@ where
     Run::new(direct, envelope, plan, source, first_sent).finish(stop, watch).await
 }
 
-/// Says goodbye and closes the connection, within two seconds. Everything is answered already: how it goes changes
-/// nothing.
-pub async fn goodbye<S: AsyncRead + AsyncWrite + Unpin>(direct: &mut Direct<S>) {
-    let _ = timeout(GOODBYE, direct.disconnect()).await;
+/// Says goodbye and closes the connection, within two seconds and by `until`. Everything is answered already: how it
+/// goes changes nothing.
+pub async fn goodbye<S: AsyncRead + AsyncWrite + Unpin>(direct: &mut Direct<S>, until: Option<Instant>) {
+    let left = until.map_or(GOODBYE, |until| until.saturating_duration_since(Instant::now()).min(GOODBYE));
+    let _ = timeout(left, direct.disconnect()).await;
 }

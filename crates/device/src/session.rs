@@ -75,7 +75,8 @@ async fn answered<C>(
     version: Version,
     connecting: impl Future<Output = Result<C, client::ConnectError>>,
 ) -> Result<C, SessionError> {
-    let failed = match timeout(CONNECT_DEADLINE, connecting).await {
+    let allowed = connector.allowed(CONNECT_DEADLINE);
+    let failed = match timeout(allowed, connecting).await {
         Ok(Ok(connected)) => return Ok(connected),
         Ok(Err(error)) => Some(error),
         Err(_) => None,
@@ -89,7 +90,7 @@ async fn answered<C>(
             Some(diagnosis) => SessionError::Tls { host, port, diagnosis: Box::new(diagnosis) },
             None => SessionError::Broken { host, port, cause },
         },
-        None => SessionError::TimedOut { host, port, after: CONNECT_DEADLINE },
+        None => SessionError::TimedOut { host, port, after: allowed },
     })
 }
 

@@ -33,6 +33,8 @@ pub struct Flags {
     pub port: Option<u16>,
     /// Device
     pub device_id: Option<DeviceId>,
+    /// Key for server TLS
+    pub api_key: Option<Secret>,
 }
 
 /// Settings that cannot be used.
@@ -44,6 +46,12 @@ pub enum SettingsError {
     /// A file of the bundle is missing or cannot be read.
     #[error(transparent)]
     Bundle(#[from] BundleError),
+    /// What `endpoints.json` names as host cannot be one.
+    #[error("endpoints.json: mqtt_host {host:?} is not the name or address of a host")]
+    Host {
+        /// What stands there
+        host: String,
+    },
     /// The file of trust anchors that the environment names cannot be read.
     #[error("File not readable: {}", path.display())]
     TrustAnchor {
@@ -60,6 +68,7 @@ impl SettingsError {
         match self {
             Self::Environment(error) => error.hint(),
             Self::Bundle(error) => error.hint(),
+            Self::Host { .. } => "mqtt_host is a name or an address alone, without a scheme, a port or a path",
             Self::TrustAnchor { .. } => "check TESAIOT_CA_CERT (or CA_CERT_PATH) and who may read the file",
         }
     }
@@ -85,11 +94,12 @@ impl Settings {
             Some(device_id) => Bundle::read_for(&directory, device_id)?,
             None => Bundle::read(&directory)?,
         };
-        bundle.api_key = environment.api_key.clone().or(bundle.api_key).or(bundled.api_key);
+        let named = flags.api_key.or_else(|| environment.api_key.clone());
+        bundle.api_key = named.clone().or(bundle.api_key).or(bundled.api_key);
         bundle.mqtt_username = environment.mqtt_username.or(bundle.mqtt_username);
         if let Some(password) = environment.mqtt_password {
             bundle.mqtt_password = Some(password);
-            if environment.api_key.is_none() {
+            if named.is_none() {
                 // A key in the bundle must not stand in the way of a password that was asked for.
                 bundle.api_key = None;
             }
@@ -114,6 +124,19 @@ impl Settings {
         match flags.device_id.or(environment.device_id) {
             Some(device_id) => Ok(device_id),
             None => Ok(Bundle::read_device_id(directory)?),
+        }
+    }
+
+    /// Makes sure that what `endpoints.json` names can be a host at all; a host named elsewhere is taken as it is.
+    ///
+    /// # Errors
+    /// [`SettingsError::Host`].
+    pub fn check_endpoints(&self) -> Result<(), SettingsError> {
+        let host = &self.bundle.endpoints.mqtt_host;
+        let name = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        match rustls::pki_types::ServerName::try_from(name) {
+            Err(_) if self.host.is_none() => Err(SettingsError::Host { host: host.clone() }),
+            _ => Ok(()),
         }
     }
 

@@ -72,6 +72,8 @@ pub struct Config {
 impl Config {
     /// The defaults: the contract's ports on all addresses, reachable as this host, `localhost`, 127.0.0.1 and ::1.
     pub fn new(data_dir: PathBuf) -> Self {
+        let (name, value) = tesaiot_contract::ACKNOWLEDGED_MEANS_STORED;
+        let stored = (name.to_owned(), value.to_owned());
         Self {
             data_dir,
             bind: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
@@ -84,7 +86,7 @@ impl Config {
             organization: "tesaiot".into(),
             root_key: RootKey::Encrypted { passphrase: None },
             limits: Limits::default(),
-            broker: tesaiot_broker::Config::default(),
+            broker: tesaiot_broker::Config { announcements: vec![stored], ..tesaiot_broker::Config::default() },
             store: tesaiot_store::telemetry::Options::default(),
             https_write_timeout: Duration::from_secs(30),
             system_topics_period: Duration::from_secs(10),

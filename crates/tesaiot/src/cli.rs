@@ -122,10 +122,33 @@ enum Command {
     Man(man::ManArgs),
 }
 
+/// The command that is run once per sample, alone.
+#[cfg(feature = "device")]
+#[derive(Parser)]
+#[command(name = "tesaiot", version)]
+struct PublishAlone {
+    #[command(subcommand)]
+    command: OnlyPublish,
+}
+
+#[cfg(feature = "device")]
+#[derive(Subcommand)]
+enum OnlyPublish {
+    Publish(publish::PublishArgs),
+}
+
 impl Cli {
     /// What the command line says. Help, the version and a misunderstanding end the program here, in the language of
     /// the person.
     pub(crate) fn read() -> Self {
+        // Building the words of all commands takes longer than a sample takes to sign. Whatever is not plainly this
+        // one command, help and mistakes included, is left to the whole.
+        #[cfg(feature = "device")]
+        if std::env::args_os().nth(1).is_some_and(|word| word == "publish")
+            && let Ok(PublishAlone { command: OnlyPublish::Publish(arguments) }) = PublishAlone::try_parse()
+        {
+            return Self { command: Command::Publish(arguments), _language: None };
+        }
         let language = Language::wanted(std::env::args_os(), |name| std::env::var(name).ok());
         if language == Language::English {
             return Self::parse();

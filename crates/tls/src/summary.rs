@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 use rustls::pki_types::CertificateDer;
+use x509_parser::oid_registry::OidRegistry;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 use x509_parser::time::ASN1Time;
 use x509_parser::x509::X509Name;
@@ -61,8 +62,8 @@ impl CertificateSummary {
         fingerprint_sha256.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, der).as_ref());
         Ok(Self {
             subject_common_name: only_common_name(certificate.subject()),
-            subject: printable(&certificate.subject().to_string()),
-            issuer: printable(&certificate.issuer().to_string()),
+            subject: words(certificate.subject()),
+            issuer: words(certificate.issuer()),
             serial: raw_serial[zeros..].to_vec(),
             not_before: timestamp(certificate.validity().not_before),
             not_after: timestamp(certificate.validity().not_after),
@@ -149,6 +150,12 @@ fn address(octets: &[u8]) -> Option<IpAddr> {
         return Some(octets.into());
     }
     <[u8; 16]>::try_from(octets).ok().map(IpAddr::from)
+}
+
+/// A name in words, `CN=…, O=…`; an attribute without a common abbreviation by its number. The library's table of all
+/// attributes takes longer to fill than a short program has for all of its certificates.
+pub(crate) fn words(name: &X509Name<'_>) -> String {
+    printable(&name.to_string_with_registry(&OidRegistry::default()).unwrap_or_default())
 }
 
 /// Names are written by the peer: a line break or an escape sequence in one must not reach a

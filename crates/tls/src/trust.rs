@@ -11,6 +11,7 @@ use crate::client_identity::ClientIdentity;
 use crate::diagnosis::fault::CertificateFault;
 use crate::error::ConfigError;
 use crate::pem;
+use crate::summary::words;
 use crate::verify;
 
 /// Trust anchors from a `ca-chain.pem` (the wire contract, section 6). Cheap to clone.
@@ -44,6 +45,28 @@ impl TrustAnchors {
             roots.add(anchor).map_err(|_| ConfigError::MalformedCertificate { what: WHAT })?;
         }
         Ok(Self { roots: Arc::new(roots), intermediates: others.into() })
+    }
+
+    /// The issuer, by name, at which a client's chain stops short of every anchor; `None` when it leads to one. Only
+    /// names are compared: nothing is verified.
+    pub fn missing_issuer(&self, identity: &ClientIdentity) -> Option<String> {
+        let known = || identity.chain().iter().chain(self.intermediates.iter());
+        let mut certificate = X509Certificate::from_der(identity.chain().first()?).ok()?.1;
+        // A chain of names can go round in a circle.
+        for _ in 0..=known().count() {
+            let issuer = certificate.issuer();
+            // An anchor keeps its name without the bytes that wrap it.
+            let is_anchor = |anchor: &rustls::pki_types::TrustAnchor<'_>| issuer.as_raw().ends_with(&anchor.subject);
+            if self.roots.roots.iter().any(is_anchor) || certificate.subject().as_raw() == issuer.as_raw() {
+                return None;
+            }
+            let parsed = known().filter_map(|der| Some(X509Certificate::from_der(der).ok()?.1));
+            let Some(next) = parsed.into_iter().find(|next| next.subject().as_raw() == issuer.as_raw()) else {
+                return Some(words(issuer));
+            };
+            certificate = next;
+        }
+        Some(words(certificate.issuer()))
     }
 
     /// How many anchors there are; at least one.

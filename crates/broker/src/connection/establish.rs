@@ -74,6 +74,11 @@ where
             .then(|| shared.host.response_information(&identity))
             .flatten()
             .map(Into::into),
+        user_properties: config
+            .announcements
+            .iter()
+            .map(|(name, value)| (name.as_str().into(), value.as_str().into()))
+            .collect(),
         server_keepalive_sec: (keep_alive != asked).then_some(keep_alive.as_secs() as u16),
         ..ConnectAck::default()
     };

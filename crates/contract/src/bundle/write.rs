@@ -8,6 +8,23 @@ use super::{Bundle, BundleError, BundleFile};
 use crate::DeviceId;
 
 impl Bundle {
+    /// Takes the right to use the private key in `directory` from everyone but its owner (mode 600); does nothing where
+    /// files have no mode.
+    ///
+    /// # Errors
+    /// [`BundleError::NotWritable`]: the file is missing or belongs to somebody else.
+    #[cfg_attr(not(unix), expect(unused_variables))]
+    pub fn protect_key(directory: impl AsRef<Path>) -> Result<(), BundleError> {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let path = directory.as_ref().join(super::files::CLIENT_KEY);
+            let changed = fs::set_permissions(&path, fs::Permissions::from_mode(0o600));
+            changed.map_err(|source| BundleError::NotWritable { path, source })?;
+        }
+        Ok(())
+    }
+
     /// Writes the bundle into `directory`, which is made with mode 700 when it is missing. The bundle of the same device
     /// is replaced file by file. Another device's bundle, and files of these names that belong to no bundle, are left
     /// alone, and the error says so.

@@ -59,7 +59,7 @@ enum How {
 
 impl Draw {
     pub(super) fn new(number: &Number) -> Self {
-        let scale = 10f64.powi(number.decimals.min(MAX_DECIMALS) as i32);
+        let scale = f64::from(10u32.pow(number.decimals.min(MAX_DECIMALS)));
         let scaled = |value: f64| (value * scale).round() as i64;
         let how = match number.distribution {
             Distribution::Uniform => How::Uniform,

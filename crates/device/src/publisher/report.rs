@@ -31,6 +31,8 @@ pub struct Report {
     pub source_failed: Option<SourceError>,
     /// The broker acknowledged nothing within the plan's patience
     pub stalled: bool,
+    /// The plan's time was over before the run was
+    pub timed_out: bool,
     /// The run was stopped from outside
     pub interrupted: bool,
     /// From the first message to its outcome

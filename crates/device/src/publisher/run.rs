@@ -60,7 +60,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, P: Source> Run<'a, S, P> {
 
     pub(super) async fn finish(mut self, stop: impl Future<Output = ()>, mut watch: impl FnMut(&Report)) -> Report {
         let mut stop = pin!(stop);
-        while self.more || self.direct.in_flight() > 0 {
+        while self.is_unfinished() {
             let wake_at = self.wake_at();
             let (more, in_flight) = (self.more, self.direct.in_flight() > 0);
             tokio::select! {
@@ -70,13 +70,24 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, P: Source> Run<'a, S, P> {
                     self.more = false;
                 }
                 step = poll_fn(|context| self.poll_step(context)) => match step {
-                    Ok(()) => watch(&self.report),
+                    Ok(()) => {
+                        watch(&self.report);
+                        // A broker that keeps answering must not hold up the end.
+                        if self.plan.until.is_some_and(|until| Instant::now() >= until) && self.is_unfinished() {
+                            self.report.timed_out = true;
+                            break;
+                        }
+                    }
                     Err(lost) => {
                         self.report.ended = Some(lost);
                         break;
                     }
                 },
                 () = at(wake_at) => {
+                    if self.plan.until.is_some_and(|until| Instant::now() >= until) {
+                        self.report.timed_out = true;
+                        break;
+                    }
                     if in_flight && Instant::now() >= self.answered + self.plan.patience {
                         self.report.stalled = true;
                         break;
@@ -90,13 +101,17 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, P: Source> Run<'a, S, P> {
         self.report
     }
 
+    fn is_unfinished(&self) -> bool {
+        self.more || self.direct.in_flight() > 0
+    }
+
     /// When something is to be done even if nothing happens.
     fn wake_at(&self) -> Option<Instant> {
         let give_up = (self.direct.in_flight() > 0).then(|| self.answered + self.plan.patience);
         // What is due already waits for room or for its source, and both wake the task.
         let waits_for_time = self.more && !self.plan.interval.is_zero() && self.direct.has_room();
         let due = waits_for_time.then(|| self.due()).filter(|due| *due > Instant::now());
-        [give_up, due].into_iter().flatten().min()
+        [give_up, due, self.plan.until].into_iter().flatten().min()
     }
 
     fn due(&self) -> Instant {

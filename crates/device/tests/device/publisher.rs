@@ -50,7 +50,7 @@ async fn run(mut direct: Direct<DuplexStream>, plan: Plan, stop: impl Future<Out
     let mut source = Made::new(|number| number.to_string());
     let report = publish(&mut direct, &envelope, plan, &mut source, false, stop, |_| ()).await;
     if report.ended.is_none() && !report.stalled {
-        goodbye(&mut direct).await;
+        goodbye(&mut direct, None).await;
     }
     report
 }

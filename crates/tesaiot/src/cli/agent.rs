@@ -170,7 +170,7 @@ impl RunArgs {
         if credentials.method() == Method::MutualTls
             && let Some(mode) = settings.exposed_key_mode()
         {
-            output::warn(super::publish::failure::PublishError::ExposedKey { mode });
+            output::warn(tesaiot_device::preflight::Warning::ExposedKey { mode });
         }
         let sensors = config.sampler(credentials.device_id())?;
         let connector = settings.connector(&credentials, Versions::Both)?;

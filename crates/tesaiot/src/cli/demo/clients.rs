@@ -147,7 +147,7 @@ fn publisher(bundle: &Bundle, stopped: watch::Receiver<bool>) -> anyhow::Result<
         let plan = Plan::new(u64::MAX, INTERVAL);
         let until = until(stopped);
         let report = publisher::publish(&mut session.direct, &envelope, plan, &mut source, false, until, |_| {}).await;
-        publisher::goodbye(&mut session.direct).await;
+        publisher::goodbye(&mut session.direct, None).await;
         sent.sampled = report.sent;
         sent.acknowledged = report.acknowledged;
         sent.problem = report.ended.as_ref().map(describe_lost);

@@ -1,52 +1,101 @@
 //! The flags of the publish command: names, defaults and rules of the wire contract, section 8.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use tesaiot_contract::DeviceId;
-use tesaiot_device::publisher::Plan;
-use tesaiot_device::{Flags, MqttVersion};
+use tesaiot_contract::{DeviceId, DeviceTopic, Secret, TelemetryType};
+use tesaiot_device::publisher::{Envelope, Plan};
+use tesaiot_device::{Choice, Flags, Method, MqttVersion, QoS};
 use tesaiot_tls::TlsVersion;
+use tokio::time::Instant;
+use zeroize::Zeroizing;
 
 use super::failure::PublishError;
+use super::payload::PayloadArgs;
+
+/// Between two generated samples (the wire contract, section 8).
+const INTERVAL: Duration = Duration::from_secs(5);
+/// Longest file of a key, in bytes.
+const MAX_KEY: u64 = 64 * 1024;
 
 /// The longest interval or period that is taken: a hundred years, in seconds.
 const MOST_SECONDS: f64 = 100.0 * 366.0 * 86_400.0;
 
-/// Publish simulated telemetry over mutual TLS or, with an API key, server TLS.
+/// Publish telemetry over mutual TLS or, with an API key, server TLS.
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(crate) struct PublishArgs {
     #[command(flatten)]
     place: PlaceArgs,
+    #[command(flatten)]
+    key: KeyArgs,
     /// Exactly this version of TLS: tlsv1.2 or tlsv1.3
     #[arg(long, value_name = "VERSION", default_value = "tlsv1.2")]
     pub(super) tls_version: TlsVersion,
-    /// Version of MQTT; with 5 the broker can say why it refuses a message
-    #[arg(long, value_name = "VERSION", value_enum, default_value = "3.1.1")]
-    pub(super) mqtt_version: MqttArg,
-    /// How many samples
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
-    count: u64,
-    /// Seconds between two samples, decimals allowed; 0 is as fast as the broker acknowledges
-    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
-    interval: Duration,
-    /// Minutes to publish for; above 0 it decides the count: one sample per interval, at least one
+    /// Version of MQTT; with 5 the broker can say why it refuses a message [default: 3.1.1]
+    #[arg(long, value_name = "VERSION", value_enum)]
+    mqtt_version: Option<MqttArg>,
+    #[command(flatten)]
+    pub(super) payload: PayloadArgs,
+    /// Topic [default: device/ID/telemetry]
+    #[arg(long, value_name = "TOPIC", conflicts_with = "kind", value_parser = topic, help_heading = "Where to")]
+    topic: Option<String>,
+    /// Type of the telemetry: the topic is device/ID/telemetry/TYPE
+    #[arg(long = "type", value_name = "TYPE", id = "kind", value_parser = telemetry_type, help_heading = "Where to")]
+    kind: Option<TelemetryType>,
+    /// Quality of service: 0 is written and not answered, 1 and 2 are acknowledged
+    #[arg(long, value_name = "QOS", value_enum, default_value = "1", help_heading = "Where to")]
+    pub(super) qos: QosArg,
+    /// Let the broker keep the message for whoever subscribes later
+    #[arg(long, help_heading = "Where to")]
+    pub(super) retain: bool,
+    /// How many messages [default: 1; from stdin: all]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+    /// Seconds between two, decimals allowed; 0 is as fast as the broker acknowledges [default: 5; from stdin: 0]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    interval: Option<Duration>,
+    /// Minutes to publish for; above 0 it decides the count: one message per interval, at least one
     #[arg(long, value_name = "MINUTES", default_value = "0", value_parser = minutes)]
     period: f64,
     /// The same as --count 1
     #[arg(long, conflicts_with_all = ["count", "period"])]
     once: bool,
+    /// Seconds the whole command may take, whatever it waits for [default: no limit]
+    #[arg(long, value_name = "SECONDS", value_parser = deadline)]
+    timeout: Option<Duration>,
+    /// Succeed only when the broker says that acknowledged means stored, as the platform does (MQTT 5)
+    #[arg(long)]
+    pub(super) wait_stored: bool,
+    /// Show how far a long run is, when stderr is a terminal
+    #[arg(long)]
+    pub(super) progress: bool,
     /// Print the payload and send nothing; needs no network and no key
     #[arg(long)]
     pub(super) dry_run: bool,
-    /// Refuse a private key that others may read, instead of warning
+    /// Make warnings about the bundle errors: a key that others may read, a certificate about to expire
     #[arg(long)]
     pub(super) strict: bool,
+    /// Take the right to use the private key from everyone but its owner (chmod 600)
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(super) fix_permissions: bool,
     /// Print a summary as JSON on stdout, once the connection came about
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// Logging in with a key.
+#[derive(Args)]
+struct KeyArgs {
+    /// Log in with this API key over server TLS; others on this machine can see it in the list of processes
+    #[arg(long, value_name = "KEY", value_parser = api_key, hide_env_values = true)]
+    api_key: Option<Secret>,
+    /// Log in with the API key in this file; TESAIOT_API_KEY stands below both
+    #[arg(long, value_name = "PATH", conflicts_with = "api_key")]
+    api_key_file: Option<PathBuf>,
 }
 
 /// Where to connect and as whom; the agent has the same flags.
@@ -75,11 +124,25 @@ pub(super) enum MqttArg {
     V5,
 }
 
+/// A quality of service on the command line.
+#[derive(Clone, Copy, ValueEnum)]
+pub(super) enum QosArg {
+    #[value(name = "0")]
+    AtMostOnce,
+    #[value(name = "1")]
+    AtLeastOnce,
+    #[value(name = "2")]
+    ExactlyOnce,
+}
+
 const HELP: &str = "\
 Examples:
   tesaiot publish --certs-dir ./pump-7
   tesaiot publish --certs-dir ./pump-7 --period 10 --interval 2
   tesaiot publish --certs-dir ./pump-7 --tls-version tlsv1.3 --json
+  tesaiot publish --certs-dir ./pump-7 --profile environment --type air --count 100 --progress
+  tesaiot publish --certs-dir ./pump-7 --type level --message '{\"level\":4.2}' --timeout 10
+  tail -f readings.jsonl | tesaiot publish --certs-dir ./pump-7 --stdin-lines
   tesaiot publish --device-id pump-7 --dry-run
 
 A bundle without a certificate logs in with its API key. TESAIOT_DEVICE_ID,
@@ -91,28 +154,76 @@ Exit codes:
   0    every message was acknowledged
   1    unexpected failure
   2    wrong command line
-  3    the bundle: a file is missing, unreadable or damaged, or certificate,
-       key, device and date do not fit together
+  3    the bundle or the input: a file is missing, unreadable or damaged, or
+       certificate, key, device and date do not fit together
   4    the broker was not reached: refused, unknown host, no route, no answer
   5    the broker's certificate is not trusted
   6    the broker refused the certificate, the key or the login
   7    the broker refused a message
-  8    a message was not acknowledged: the connection was lost or fell silent
+  8    a message was not acknowledged: the connection was lost or fell silent,
+       the time was over, or with --wait-stored nobody says that it is stored
   130  interrupted before everything was sent and acknowledged";
 
 impl PublishArgs {
     /// How many, how far apart.
     pub(super) fn plan(&self) -> Result<Plan, PublishError> {
+        let stream = self.payload.is_stream();
+        let interval = self.interval.unwrap_or(if stream { Duration::ZERO } else { INTERVAL });
         let count = if self.period > 0.0 {
-            Plan::count_for(self.period, self.interval).ok_or(PublishError::PeriodWithoutInterval)?
+            Plan::count_for(self.period, interval).ok_or(PublishError::PeriodWithoutInterval)?
         } else {
-            self.count
+            self.count.unwrap_or(if stream && !self.once { u64::MAX } else { 1 })
         };
-        Ok(Plan::new(count, self.interval))
+        let until = self.timeout.map(|timeout| Instant::now() + timeout);
+        Ok(Plan { until, ..Plan::new(count, interval) })
     }
 
-    pub(super) fn flags(&self) -> Flags {
-        self.place.flags()
+    /// What the command line says about place and login. A key that is given is meant to be used.
+    pub(super) fn flags(&self) -> Result<(Flags, Choice), PublishError> {
+        let api_key = match (&self.key.api_key, &self.key.api_key_file) {
+            (Some(key), _) => Some(key.clone()),
+            (None, Some(path)) => Some(read_key(path)?),
+            (None, None) => None,
+        };
+        let choice = match api_key {
+            Some(_) => Choice::Only(Method::ServerTls),
+            None => Choice::PreferCertificate,
+        };
+        Ok((Flags { api_key, ..self.place.flags() }, choice))
+    }
+
+    /// Where a message of `device` goes.
+    pub(super) fn envelope(&self, device: &DeviceId) -> Envelope {
+        let topic = match &self.topic {
+            Some(topic) => topic.clone(),
+            None => DeviceTopic::telemetry(device, self.kind.clone()).to_string(),
+        };
+        let qos = match self.qos {
+            QosArg::AtMostOnce => QoS::AtMostOnce,
+            QosArg::AtLeastOnce => QoS::AtLeastOnce,
+            QosArg::ExactlyOnce => QoS::ExactlyOnce,
+        };
+        Envelope { topic, qos, retain: self.retain }
+    }
+
+    /// MQTT 5 when something is asked for that only it can say.
+    pub(super) fn version(&self) -> Result<MqttVersion, PublishError> {
+        match (self.mqtt_version, self.wait_stored) {
+            (Some(MqttArg::V3), true) => Err(PublishError::StoredNeedsMqtt5),
+            (Some(MqttArg::V5), _) | (None, true) => Ok(MqttVersion::V5),
+            (Some(MqttArg::V3) | None, false) => Ok(MqttVersion::V3),
+        }
+    }
+}
+
+/// A key from a file, as a bundle has it.
+fn read_key(path: &Path) -> Result<Secret, PublishError> {
+    let unreadable = |source| PublishError::KeyFile { path: path.to_owned(), source };
+    let mut text = Zeroizing::new(String::new());
+    File::open(path).and_then(|file| file.take(MAX_KEY).read_to_string(&mut text)).map_err(unreadable)?;
+    match text.trim() {
+        "" => Err(unreadable(std::io::ErrorKind::InvalidData.into())),
+        key => Ok(Secret::new(key)),
     }
 }
 
@@ -124,15 +235,7 @@ impl PlaceArgs {
             host: self.broker_host.clone(),
             port: self.broker_port,
             device_id: self.device_id.clone(),
-        }
-    }
-}
-
-impl From<MqttArg> for MqttVersion {
-    fn from(version: MqttArg) -> Self {
-        match version {
-            MqttArg::V3 => Self::V3,
-            MqttArg::V5 => Self::V5,
+            api_key: None,
         }
     }
 }
@@ -140,6 +243,31 @@ impl From<MqttArg> for MqttVersion {
 /// A number of seconds as a time; also what the agent takes.
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     number(text, MOST_SECONDS).map(Duration::from_secs_f64)
+}
+
+/// The time a command has; none at all is not meant.
+fn deadline(text: &str) -> Result<Duration, String> {
+    match seconds(text)? {
+        Duration::ZERO => Err("expected a time above 0".to_owned()),
+        time => Ok(time),
+    }
+}
+
+fn topic(text: &str) -> Result<String, String> {
+    if tesaiot_device::is_topic_name(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("expected a topic without wildcards".to_owned())
+    }
+}
+
+fn telemetry_type(text: &str) -> Result<TelemetryType, String> {
+    TelemetryType::new(text).map_err(|error| error.to_string())
+}
+
+fn api_key(text: &str) -> Result<Secret, String> {
+    // What was given is not repeated in what is said about it.
+    if text.trim().is_empty() { Err("expected a key".to_owned()) } else { Ok(Secret::new(text.trim())) }
 }
 
 fn minutes(text: &str) -> Result<f64, String> {

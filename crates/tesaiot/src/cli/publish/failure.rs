@@ -1,13 +1,16 @@
 //! What the device commands fail with, and the hint and the exit code of each.
 
 use std::error::Error;
+use std::io;
+use std::path::PathBuf;
 
-use tesaiot_device::profile::ProfileError;
-use tesaiot_device::publisher::Report;
+use tesaiot_device::preflight::Warning;
+use tesaiot_device::publisher::{Report, SourceError};
 use tesaiot_device::session::{Fault, Reason, describe_lost};
 use tesaiot_device::{CredentialsError, Lost, PublishAckReason, SamplerError, SessionError, SettingsError};
 
 use super::hint;
+use super::payload::PayloadError;
 use crate::exit;
 pub(crate) use crate::exit::NOT_ACKNOWLEDGED;
 use crate::output::failure::Advice;
@@ -18,11 +21,42 @@ pub(crate) enum PublishError {
     /// `--period` with `--interval 0`.
     #[error("--period needs an --interval above 0")]
     PeriodWithoutInterval,
-    /// Others than the owner may use the key.
-    #[error("client_key.pem may be read by others (mode {mode:o})")]
-    ExposedKey {
-        /// The mode
-        mode: u32,
+    /// `--wait-stored` with `--mqtt-version 3.1.1`.
+    #[error("--wait-stored needs MQTT 5: with 3.1.1 a broker cannot say what its acknowledgement means")]
+    StoredNeedsMqtt5,
+    /// The file of the API key cannot be read, or holds none.
+    #[error("File not readable: {}", path.display())]
+    KeyFile {
+        /// The file
+        path: PathBuf,
+        /// Why
+        source: io::Error,
+    },
+    /// A warning, with `--strict`.
+    #[error("{0}")]
+    Warned(Warning),
+    /// The whole time was over.
+    #[error("{unacknowledged} of {count} messages were not acknowledged within the time of --timeout")]
+    TimedOut {
+        /// Messages sent or planned, without an answer
+        unacknowledged: u64,
+        /// Messages planned
+        count: u64,
+    },
+    /// The input ended before its end.
+    #[error("{acknowledged} messages were acknowledged; then {source}")]
+    Input {
+        /// Messages acknowledged
+        acknowledged: u64,
+        /// Why
+        #[source]
+        source: SourceError,
+    },
+    /// Acknowledged, by a broker that may not have stored anything.
+    #[error("{acknowledged} messages were acknowledged, and this broker does not say that they are stored")]
+    NotKnownToBeStored {
+        /// Messages acknowledged
+        acknowledged: u64,
     },
     /// The broker refused messages.
     #[error("the broker refused {refused} of {sent} messages: {}", Reason::from(*.reason))]
@@ -82,13 +116,17 @@ pub(crate) enum PublishError {
 
 impl PublishError {
     /// Why a run was not complete; none when every message was acknowledged.
-    pub(super) fn of(report: &Report) -> Option<Self> {
+    pub(super) fn of(report: Report) -> Option<Self> {
         let count = report.sent + report.not_sent;
         let unacknowledged = report.lost + report.not_sent;
-        if let Some(lost) = &report.ended
+        if report.timed_out {
+            return Some(Self::TimedOut { unacknowledged, count });
+        }
+        let complete = report.is_complete();
+        if let Some(lost) = report.ended
             && unacknowledged > 0
         {
-            return Some(Self::Lost { unacknowledged, count, lost: lost.clone() });
+            return Some(Self::Lost { unacknowledged, count, lost });
         }
         if report.stalled {
             return Some(Self::Stalled { unacknowledged, count });
@@ -99,14 +137,24 @@ impl PublishError {
         if let Some(reason) = report.first_refusal {
             return Some(Self::Refused { refused: report.refused, sent: report.sent, reason });
         }
-        (!report.is_complete())
+        if let Some(source) = report.source_failed {
+            return Some(Self::Input { acknowledged: report.acknowledged, source });
+        }
+        (!complete || report.interrupted)
             .then_some(Self::Interrupted { acknowledged: report.acknowledged, not_sent: report.not_sent })
     }
 
     fn hint(&self) -> Option<&'static str> {
         match self {
             Self::PeriodWithoutInterval => Some("give --interval SECONDS, or --count N instead of --period"),
-            Self::ExposedKey { .. } => Some("chmod 600 client_key.pem"),
+            Self::StoredNeedsMqtt5 => Some("leave --mqtt-version out, or give --mqtt-version 5"),
+            Self::KeyFile { .. } => Some("check the path and who may read the file; it holds the key and nothing else"),
+            Self::Warned(warning) => Some(warning.hint()),
+            Self::TimedOut { .. } => Some("give it more time; what was not acknowledged may or may not have arrived"),
+            Self::Input { .. } => Some("what stood before it was sent: go on behind it"),
+            Self::NotKnownToBeStored { .. } => {
+                Some("publish to the platform itself, or leave --wait-stored out: acknowledged is all this broker says")
+            }
             Self::Refused { reason, .. } => Some(hint::refused(*reason)),
             Self::TooLarge { .. } => Some("send smaller messages, or let the broker take larger packets"),
             Self::Lost { lost, .. } => Some(hint::lost(lost)),
@@ -119,8 +167,9 @@ impl PublishError {
 
     fn exit_code(&self) -> u8 {
         match self {
-            Self::PeriodWithoutInterval => exit::USAGE,
-            Self::ExposedKey { .. } => exit::FILE,
+            Self::PeriodWithoutInterval | Self::StoredNeedsMqtt5 => exit::USAGE,
+            Self::KeyFile { .. } | Self::Warned(_) | Self::Input { .. } => exit::FILE,
+            Self::TimedOut { .. } | Self::NotKnownToBeStored { .. } => NOT_ACKNOWLEDGED,
             Self::Refused { .. } | Self::TooLarge { .. } => exit::REFUSED,
             Self::Lost { .. } | Self::Stalled { .. } => NOT_ACKNOWLEDGED,
             Self::Interrupted { .. } | Self::InterruptedBefore | Self::InterruptedTwice => exit::INTERRUPTED,
@@ -134,7 +183,7 @@ pub(crate) fn advice(error: &(dyn Error + 'static)) -> Option<Advice> {
     if let Some(error) = error.downcast_ref::<SettingsError>() {
         return with(error.hint(), exit::FILE);
     }
-    if let Some(error) = error.downcast_ref::<ProfileError>() {
+    if let Some(error) = error.downcast_ref::<PayloadError>() {
         return with(error.hint(), exit::FILE);
     }
     if let Some(error) = error.downcast_ref::<CredentialsError>() {

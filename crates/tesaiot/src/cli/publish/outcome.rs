@@ -20,6 +20,10 @@ pub(super) struct Summary<'a> {
     pub(super) tls_version: Option<TlsVersion>,
     pub(super) mqtt_version: MqttVersion,
     pub(super) phases: Phases,
+    /// From the start of resolving to the end of the connection
+    pub(super) total: Duration,
+    /// Whether acknowledged was asked to mean stored, and does
+    pub(super) stored: bool,
     pub(super) report: &'a Report,
 }
 
@@ -34,7 +38,7 @@ impl Summary<'_> {
             MqttVersion::V3 => "3.1.1",
             MqttVersion::V5 => "5",
         };
-        let report = self.report;
+        let (report, phases) = (self.report, &self.phases);
         json!({
             "device_id": self.device_id,
             "topic": self.topic,
@@ -49,8 +53,18 @@ impl Summary<'_> {
             "lost": report.lost,
             "not_sent": report.not_sent,
             "interrupted": report.interrupted,
-            "connect_seconds": rounded(self.phases.dns + self.phases.tcp + self.phases.tls + self.phases.connect),
+            "timed_out": report.timed_out,
+            "connect_seconds": rounded(phases.dns + phases.tcp + phases.tls + phases.connect),
             "publish_seconds": rounded(report.elapsed),
+            "phases": {
+                "dns_seconds": rounded(phases.dns),
+                "tcp_seconds": rounded(phases.tcp),
+                "tls_seconds": rounded(phases.tls),
+                "connect_seconds": rounded(phases.connect),
+                "first_acknowledgement_seconds": report.first_answer.map(rounded),
+                "stored_seconds": self.stored.then(|| rounded(report.elapsed)),
+                "total_seconds": rounded(self.total),
+            },
         })
     }
 }

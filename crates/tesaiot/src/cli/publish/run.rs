@@ -1,14 +1,19 @@
 //! The part of the publish command that talks to the network.
 
-use jiff::Timestamp;
-use tesaiot_device::profile::Generator;
-use tesaiot_device::publisher::{self, Envelope, Generated, Plan, Report, Source};
+use std::future::poll_fn;
+use std::time::Duration;
+
+use tesaiot_contract::ACKNOWLEDGED_MEANS_STORED;
+use tesaiot_device::publisher::{self, Envelope, Plan, Report, Source};
 use tesaiot_device::session::{self, DirectSession};
-use tesaiot_device::{Connector, Credentials, Message};
+use tesaiot_device::{Connector, Credentials, Message, MqttVersion, QoS};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::failure::PublishError;
 use super::outcome::Summary;
+use super::payload::{Payload, PayloadError};
+use super::progress::Bar;
 use crate::cli::signal::StopSignals;
 use crate::output;
 
@@ -18,43 +23,63 @@ pub(super) struct Run {
     pub(super) credentials: Credentials,
     pub(super) plan: Plan,
     pub(super) envelope: Envelope,
-    pub(super) version: tesaiot_device::MqttVersion,
+    pub(super) version: MqttVersion,
+    pub(super) wait_stored: bool,
     pub(super) json: bool,
+    pub(super) bar: Bar,
 }
 
 impl Run {
-    pub(super) async fn execute(self, mut generator: Generator) -> anyhow::Result<()> {
+    pub(super) async fn execute(mut self, mut payload: Payload) -> anyhow::Result<()> {
         let mut signals = StopSignals::catch()?;
-        // The first sample leaves with CONNECT: a run of one is a round trip shorter.
-        let mut payload = Vec::new();
-        generator.write(Timestamp::now(), &mut payload);
-        let first = Message::new(self.envelope.topic.as_str(), payload, self.envelope.qos);
+        let began = Instant::now();
+        let first = self.first(&mut payload).await?;
+        let first_sent = first.is_some();
         let options = self.credentials.mqtt_options(self.version);
         let mut session = tokio::select! {
-            session = session::open_direct(&self.connector, &options, Some(first)) => session?,
+            session = session::open_direct(&self.connector, &options, first) => session?,
             () = signals.next() => return Err(PublishError::InterruptedBefore.into()),
         };
-        let report = self.publish(&mut session, &mut Generated(generator), &mut signals).await?;
+        let stored = announces_stored(&session);
+        let report = self.publish(&mut session, &mut payload, first_sent, &mut signals).await?;
         if report.ended.is_none() && !report.stalled {
-            publisher::goodbye(&mut session.direct).await;
+            publisher::goodbye(&mut session.direct, self.plan.until).await;
         }
-        self.summarise(&session, &report)?;
-        match PublishError::of(&report) {
+        self.summarise(&session, &report, began.elapsed(), self.wait_stored && stored)?;
+        let acknowledged = report.acknowledged;
+        match PublishError::of(report) {
             Some(error) => Err(error.into()),
+            None if self.wait_stored && !(stored && self.envelope.qos != QoS::AtMostOnce) => {
+                Err(PublishError::NotKnownToBeStored { acknowledged }.into())
+            }
             None => Ok(()),
         }
     }
 
+    /// The message that leaves with CONNECT: a run of one is a round trip shorter. What comes from stdin is not waited
+    /// for by a broker.
+    async fn first(&self, payload: &mut Payload) -> anyhow::Result<Option<Message>> {
+        if self.envelope.qos == QoS::AtMostOnce || matches!(payload, Payload::Stream(_)) {
+            return Ok(None);
+        }
+        let mut bytes = Vec::new();
+        let there = poll_fn(|context| payload.poll_next(context, &mut bytes)).await.map_err(PayloadError::from)?;
+        let Envelope { topic, qos, retain } = &self.envelope;
+        Ok(there.then(|| Message { retain: *retain, ..Message::new(topic.as_str(), bytes, *qos) }))
+    }
+
     /// The first interrupt ends the run in good order, the second at once.
     async fn publish(
-        &self,
+        &mut self,
         session: &mut DirectSession,
         source: &mut impl Source,
+        first_sent: bool,
         signals: &mut StopSignals,
     ) -> Result<Report, PublishError> {
         let stop = Notify::new();
-        let publishing =
-            publisher::publish(&mut session.direct, &self.envelope, self.plan, source, true, stop.notified(), |_| {});
+        let Self { envelope, plan, bar, .. } = self;
+        let (direct, watch) = (&mut session.direct, |report: &Report| bar.show(report));
+        let publishing = publisher::publish(direct, envelope, *plan, source, first_sent, stop.notified(), watch);
         let twice = async {
             signals.next().await;
             output::say("Stopping once everything sent is acknowledged; interrupt again to end at once.");
@@ -67,7 +92,14 @@ impl Run {
         }
     }
 
-    fn summarise(&self, session: &DirectSession, report: &Report) -> anyhow::Result<()> {
+    fn summarise(
+        &mut self,
+        session: &DirectSession,
+        report: &Report,
+        total: Duration,
+        stored: bool,
+    ) -> anyhow::Result<()> {
+        self.bar.clear();
         let summary = Summary {
             device_id: self.credentials.device_id(),
             topic: &self.envelope.topic,
@@ -77,6 +109,8 @@ impl Run {
             tls_version: session.tls_version,
             mqtt_version: self.version,
             phases: session.phases,
+            total,
+            stored,
             report,
         };
         if self.json {
@@ -86,4 +120,11 @@ impl Run {
         output::say(summary.to_string());
         Ok(())
     }
+}
+
+/// Whether the broker says that what it acknowledges is stored.
+fn announces_stored(session: &DirectSession) -> bool {
+    let (name, value) = ACKNOWLEDGED_MEANS_STORED;
+    let said = &session.direct.acknowledgement().user_properties;
+    said.iter().any(|(said, what)| &**said == name && &**what == value)
 }

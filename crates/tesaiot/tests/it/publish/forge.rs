@@ -23,6 +23,8 @@ pub(super) enum Validity {
     Now,
     Past,
     Future,
+    /// For ten days and an hour more
+    TenDays,
 }
 
 /// A root that signs whatever it is told.
@@ -50,6 +52,20 @@ impl Forge {
         self.directory.join("ca.pem")
     }
 
+    /// A new intermediate below this root, and its own certificate.
+    pub(super) fn intermediate(&self, directory: &Path, name: &str) -> Self {
+        let directory = directory.join(name);
+        fs::create_dir(&directory).expect("a new directory");
+        let key = KeyPair::generate().expect("a P-256 key");
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let certificate = params.signed_by(&key, &self.issuer).expect("an intermediate certificate");
+        fs::write(directory.join("ca.pem"), certificate.pem()).expect("ca.pem is written");
+        Self { directory, issuer: Issuer::new(params, key) }
+    }
+
     /// A server's certificate for 127.0.0.1 and localhost.
     pub(super) fn server(&self) -> CertificateFiles {
         self.issue("broker", &["127.0.0.1", "localhost"], Usage::Server, Validity::Now)
@@ -72,7 +88,12 @@ impl Forge {
             Usage::Server => ExtendedKeyUsagePurpose::ServerAuth,
             Usage::Client => ExtendedKeyUsagePurpose::ClientAuth,
         }];
+        let days = |days: u32| {
+            let start = std::time::SystemTime::now() + std::time::Duration::from_secs(u64::from(days) * 86_400 + 3_600);
+            start.into()
+        };
         (params.not_before, params.not_after) = match validity {
+            Validity::TenDays => (date_time_ymd(2020, 1, 1), days(10)),
             Validity::Now => (date_time_ymd(2020, 1, 1), date_time_ymd(2999, 1, 1)),
             Validity::Past => (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1)),
             Validity::Future => (date_time_ymd(2998, 1, 1), date_time_ymd(2999, 1, 1)),
