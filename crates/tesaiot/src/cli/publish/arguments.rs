@@ -128,11 +128,11 @@ pub(super) enum MqttArg {
 #[derive(Clone, Copy, ValueEnum)]
 pub(super) enum QosArg {
     #[value(name = "0")]
-    AtMostOnce,
+    Zero,
     #[value(name = "1")]
-    AtLeastOnce,
+    One,
     #[value(name = "2")]
-    ExactlyOnce,
+    Two,
 }
 
 const HELP: &str = "\
@@ -199,9 +199,9 @@ impl PublishArgs {
             None => DeviceTopic::telemetry(device, self.kind.clone()).to_string(),
         };
         let qos = match self.qos {
-            QosArg::AtMostOnce => QoS::AtMostOnce,
-            QosArg::AtLeastOnce => QoS::AtLeastOnce,
-            QosArg::ExactlyOnce => QoS::ExactlyOnce,
+            QosArg::Zero => QoS::AtMostOnce,
+            QosArg::One => QoS::AtLeastOnce,
+            QosArg::Two => QoS::ExactlyOnce,
         };
         Envelope { topic, qos, retain: self.retain }
     }
