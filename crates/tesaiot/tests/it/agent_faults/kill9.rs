@@ -17,7 +17,7 @@ fn an_agent_killed_at_any_moment_loses_nothing_and_repeats_nothing() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let platform = PlatformProcess::start(&directory.path().join("data"));
     let device = platform.device("pi-kitchen", "server-tls", directory.path());
-    let plan = AgentPlan::new(&device, platform.mqtt_tls().port(), &["--interval", "0.002"]);
+    let plan = AgentPlan::new(&device, platform.mqtt_tls().port(), &["--interval", "0.01"]);
     let operator = platform.operator();
     let (mut received, mut moments) = (Received::default(), Random::from_system());
     for _ in 0..rounds {
@@ -32,7 +32,7 @@ fn an_agent_killed_at_any_moment_loses_nothing_and_repeats_nothing() {
         received.ask(&operator, &device);
     }
     let agent = plan.start();
-    agent.until("an empty outbox", |status| status["waiting"] == 0 || status["acknowledged"].as_u64() > Some(500));
+    agent.until("an empty outbox", |status| status["waiting"] == 0 || status["acknowledged"].as_u64() > Some(200));
     agent.stop();
     plan.drain();
     received.ask(&operator, &device);
@@ -52,7 +52,7 @@ fn a_platform_killed_between_storing_and_acknowledging_has_everything_once() {
     let mut platform = PlatformProcess::start(&data);
     let device = platform.device("pi-cellar", "mtls", directory.path());
     let proxy = Proxy::start(platform.mqtt());
-    let plan = AgentPlan::new(&device, proxy.port(), &["--auth", "mtls", "--interval", "0.001"]);
+    let plan = AgentPlan::new(&device, proxy.port(), &["--auth", "mtls", "--interval", "0.01"]);
     let agent = plan.start();
     let mut moments = Random::from_system();
     for _ in 0..5 {

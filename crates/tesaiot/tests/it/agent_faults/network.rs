@@ -13,7 +13,7 @@ fn a_connection_that_drops_again_and_again_delivers_everything_once() {
     let platform = TestPlatform::start();
     let device = platform.device("pi-attic", AuthMode::ServerTls);
     let proxy = Proxy::start(platform.mqtt_tls());
-    let plan = AgentPlan::new(&device, proxy.port(), &["--interval", "0.001"]);
+    let plan = AgentPlan::new(&device, proxy.port(), &["--interval", "0.01"]);
     let agent = plan.start();
     for _ in 0..5 {
         agent.deliver(20);
@@ -21,7 +21,7 @@ fn a_connection_that_drops_again_and_again_delivers_everything_once() {
     }
     // Longer: what was taken meanwhile waits on disk, and comes with what is taken then.
     proxy.set(Mode::Down);
-    agent.until("a backlog", |status| status["waiting"].as_u64() > Some(1_500) && status["connected"] == false);
+    agent.until("a backlog", |status| status["waiting"].as_u64() > Some(150) && status["connected"] == false);
     proxy.set(Mode::Up);
     agent.until("an empty outbox", |status| status["waiting"].as_u64() < Some(10));
     let status = agent.status().expect("an answer");

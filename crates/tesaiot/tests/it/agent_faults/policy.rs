@@ -28,13 +28,13 @@ fn check(policy: &'static str) {
     let platform = TestPlatform::start();
     let device = platform.device("pi-shed", AuthMode::ServerTls);
     let proxy = Proxy::start(platform.mqtt_tls());
-    let more = ["--interval", "0.001", "--outbox-size", "64K", "--when-full", policy];
+    let more = ["--interval", "0.01", "--outbox-size", "64K", "--when-full", policy];
     let plan = AgentPlan::new(&device, proxy.port(), &more);
     let agent = plan.start();
     agent.deliver(20);
     proxy.set(Mode::Down);
     let lost = |status: &serde_json::Value| status["lost"][policy].as_u64().unwrap_or(0);
-    agent.until("losses", |status| lost(status) > 300);
+    agent.until("losses", |status| lost(status) > 60);
     proxy.set(Mode::Up);
     agent.until("an empty outbox", |status| status["waiting"].as_u64() < Some(10));
     let operator = platform.operator();

@@ -22,7 +22,7 @@ pub(crate) struct AgentPlan {
 }
 
 impl AgentPlan {
-    /// A sample every 5 ms, over `port`, with its data beside the bundle.
+    /// A sample every 10 ms, over `port`, with its data beside the bundle.
     pub(crate) fn new(device: &Device, port: u16, more: &[&'static str]) -> Self {
         let bundle = device.file("").components().as_path().to_owned();
         let data = bundle.with_extension("agent");
@@ -40,7 +40,7 @@ impl AgentPlan {
         command.args(["--broker-host", "127.0.0.1", "--broker-port", &self.port.to_string()]);
         command.args(["--sensor", "environment"]);
         if !self.more.contains(&"--interval") {
-            command.args(["--interval", "0.005"]);
+            command.args(["--interval", "0.01"]);
         }
         command.args(&self.more);
         command
