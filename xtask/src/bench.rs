@@ -58,6 +58,13 @@ const BENCHMARKS: &[Benchmark] = &[
         prepare: nothing,
     },
     Benchmark {
+        name: "broker",
+        measures: "processor time, memory, latency and revocation of the broker: against mosquitto in the same run",
+        cargo: &["bench", "--package", "tesaiot", "--bench", "broker"],
+        environment: &[],
+        prepare: open_broker,
+    },
+    Benchmark {
         name: "store",
         measures: "ingest, disk and questions of the telemetry store: against SQLite rows, PostgreSQL, TimescaleDB",
         cargo: &["bench", "--package", "tesaiot-store", "--bench", "store"],
@@ -65,6 +72,14 @@ const BENCHMARKS: &[Benchmark] = &[
         prepare: databases::ensure,
     },
 ];
+
+/// The broker without a platform, as a program.
+fn open_broker() -> Result<Vec<(&'static str, String)>> {
+    let example = ["build", "--release", "--package", "tesaiot-broker", "--example", "open_broker"];
+    step("the broker alone", &mut cargo(example))?;
+    let program = target().join("release/examples/open_broker");
+    Ok(vec![("TESAIOT_BENCH_OPEN_BROKER", program.display().to_string())])
+}
 
 fn nothing() -> Result<Vec<(&'static str, String)>> {
     Ok(Vec::new())

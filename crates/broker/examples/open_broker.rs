@@ -30,6 +30,10 @@ type Failure = Box<dyn std::error::Error>;
 
 const USAGE: &str = "usage: open_broker --port N [--tls-port N --cert FILE --key FILE] [--hold-ms N]";
 
+/// As in the platform: what connections leave behind goes back to the operating system.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// How long connections may take to finish when the program ends.
 const GRACE: Duration = Duration::from_secs(5);
 

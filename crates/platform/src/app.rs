@@ -276,6 +276,14 @@ impl Platform {
         self.provisioning.issue_bundle(device).await
     }
 
+    /// Lets a device in or shuts it out. Shut out, its live session is closed before this returns.
+    ///
+    /// # Errors
+    /// [`ProvisioningError`]; nothing is changed then.
+    pub async fn set_enabled(&self, device: &DeviceId, enabled: bool) -> Result<Device, ProvisioningError> {
+        self.provisioning.set_enabled(device, enabled).await
+    }
+
     /// Samples as they are stored. A receiver that falls behind misses some and is told how many.
     pub fn live(&self) -> broadcast::Receiver<Arc<Stored>> {
         match self.live.upgrade() {

@@ -94,6 +94,12 @@ impl Platform {
         health["ingest"]["messages"].as_u64().context("no count of messages")
     }
 
+    #[allow(dead_code, reason = "one benchmark of two asks for it")]
+    pub(crate) fn process(&self) -> u32 {
+        self.process.id()
+    }
+
+    #[allow(dead_code, reason = "one benchmark of two asks for it")]
     pub(crate) fn resident_megabytes(&self) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
