@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `--port N` | plain MQTT on 127.0.0.1 (0: any free port) |
 //! | `--tls-port N --cert FILE --key FILE` | MQTT over TLS on 127.0.0.1 as well |
+//! | `--queue N` | messages, and as many KiB, that wait for one session (default 1000) |
 //! | `--hold-ms N` | acknowledgements wait for a "commit" every N milliseconds |
 //!
 //! It is what conformance suites and load generators of others are pointed at, and the proof that the broker knows
@@ -28,7 +29,7 @@ use tokio::net::TcpListener;
 
 type Failure = Box<dyn std::error::Error>;
 
-const USAGE: &str = "usage: open_broker --port N [--tls-port N --cert FILE --key FILE] [--hold-ms N]";
+const USAGE: &str = "usage: open_broker --port N [--tls-port N --cert FILE --key FILE] [--queue N] [--hold-ms N]";
 
 /// As in the platform: what connections leave behind goes back to the operating system.
 #[global_allocator]
@@ -73,6 +74,7 @@ struct Arguments {
     tls_port: Option<u16>,
     certificate: Option<String>,
     key: Option<String>,
+    queue: Option<usize>,
     hold: Option<Duration>,
 }
 
@@ -86,6 +88,7 @@ impl Arguments {
                 "--tls-port" => arguments.tls_port = Some(value.parse()?),
                 "--cert" => arguments.certificate = Some(value),
                 "--key" => arguments.key = Some(value),
+                "--queue" => arguments.queue = Some(value.parse()?),
                 "--hold-ms" => arguments.hold = Some(Duration::from_millis(value.parse::<u64>()?.max(1))),
                 _ => return Err(USAGE.into()),
             }
@@ -130,7 +133,11 @@ async fn main() -> Result<(), Failure> {
     let arguments = Arguments::parse(std::env::args().skip(1))?;
     let held = arguments.hold.map(|_| Arc::default());
     let listeners = arguments.listeners().await?;
-    let broker = Broker::new(Open { held: held.clone() }, Config::default());
+    let mut config = Config::default();
+    if let Some(queue) = arguments.queue {
+        (config.max_queued, config.max_queued_bytes) = (queue, queue.saturating_mul(1024));
+    }
+    let broker = Broker::new(Open { held: held.clone() }, config);
     for listener in listeners {
         writeln!(std::io::stdout(), "{} {}", listener.name, listener.socket.local_addr()?)?;
         broker.listen(listener);

@@ -128,14 +128,19 @@ struct Connection<H: Host, S> {
 }
 
 /// Serves a stream until it ends.
-pub(crate) async fn serve<H: Host, S>(shared: Arc<Shared<H>>, stream: S, peer: Peer)
+pub(crate) fn serve<H: Host, S>(shared: Arc<Shared<H>>, stream: S, peer: Peer) -> impl Future<Output = ()> + Send
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let _open = Gauge::new(&shared.counters.connections);
-    if let Some(mut connection) = handshake::connect(Arc::clone(&shared), stream, peer).await {
-        let ended = connection.run().await;
-        connection.finish(ended).await;
+    // The first and the last step are on the heap while they last: a task is as large as its largest step for all of
+    // its life, and in between ten thousand connections do nothing.
+    let connecting = Box::pin(handshake::connect(Arc::clone(&shared), stream, peer));
+    async move {
+        let _open = Gauge::new(&shared.counters.connections);
+        if let Some(mut connection) = connecting.await {
+            let ended = connection.run().await;
+            Box::pin(connection.finish(ended)).await;
+        }
     }
 }
 

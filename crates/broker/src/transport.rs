@@ -101,9 +101,10 @@ pub(crate) async fn establish<H: Host>(shared: Arc<Shared<H>>, stream: TcpStream
         Err(failure) => (Err(failure), None),
     };
     match established {
-        Ok(Established::Plain(stream)) => connection::serve(shared, stream, peer).await,
-        Ok(Established::Tls(stream)) => connection::serve(shared, *stream, peer).await,
-        Ok(Established::WebSocket(stream)) => connection::serve(shared, *stream, peer).await,
+        // Each on the heap: this task would have room for all three.
+        Ok(Established::Plain(stream)) => Box::pin(connection::serve(shared, stream, peer)).await,
+        Ok(Established::Tls(stream)) => Box::pin(connection::serve(shared, *stream, peer)).await,
+        Ok(Established::WebSocket(stream)) => Box::pin(connection::serve(shared, *stream, peer)).await,
         Err(Failure::TooMany) => {
             increment(&shared.counters.connections_over_limit);
             let cause = Failure::TooMany.to_string();

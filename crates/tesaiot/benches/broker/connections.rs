@@ -25,7 +25,7 @@ pub(crate) fn idle(runtime: &Runtime, directory: &Path) -> Result<()> {
     heading(&format!("{count} idle TLS 1.3 connections, each with a session"));
     let certificate = Certificate::new(directory)?;
     for (server, goals) in
-        [(Server::mosquitto(directory, &certificate)?, None), (Server::ours(&certificate, None)?, Some((12.0, 70.0)))]
+        [(Server::mosquitto(directory, &certificate)?, None), (Server::ours(&certificate, &[])?, Some((12.0, 70.0)))]
     {
         let before = resident_kilobytes(server.process())?;
         let connections = runtime.block_on(open(&server, count))?;
@@ -78,7 +78,7 @@ pub(crate) fn handshakes(runtime: &Runtime, directory: &Path) -> Result<()> {
     heading("TLS 1.3 handshakes, new sessions, 16 at a time, client and server on the same cores");
     let certificate = Certificate::new(directory)?;
     let servers =
-        [Server::mosquitto(directory, &certificate)?, Server::bare(&certificate)?, Server::ours(&certificate, None)?];
+        [Server::mosquitto(directory, &certificate)?, Server::bare(&certificate)?, Server::ours(&certificate, &[])?];
     let mut rates = [Vec::new(), Vec::new(), Vec::new()];
     let mut costs = [Vec::new(), Vec::new(), Vec::new()];
     for _ in 0..3 {

@@ -21,7 +21,8 @@ const ROUNDS: usize = 3;
 pub(crate) fn run(runtime: &Runtime, directory: &Path) -> Result<()> {
     heading("fan-out: 10 publishers to 20 subscribers, QoS 1, 200 B, TLS 1.3, nothing stored");
     let certificate = Certificate::new(directory)?;
-    let (mosquitto, broker) = (Server::mosquitto(directory, &certificate)?, Server::ours(&certificate, None)?);
+    let (mosquitto, broker) =
+        (Server::mosquitto(directory, &certificate)?, Server::ours(&certificate, &["--queue", "100000"])?);
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         theirs.push(runtime.block_on(deliver(&mosquitto))?);

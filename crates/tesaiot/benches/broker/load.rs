@@ -79,7 +79,7 @@ pub(crate) fn telemetry(number: u64, bytes: &mut Vec<u8>) {
     // Writing to memory does not fail.
     let _ = write!(
         bytes,
-        r#"{{"data":{{"temperature":36.{:02},"temperature_unit":"°C","humidity":{}.5,"humidity_unit":"%","pressure":10{:02}.25,"pressure_unit":"hPa","voltage":3.{:02},"current":0.1{:02},"motion":false,"counter":{number:010}}}}}"#,
+        r#"{{"data":{{"temperature":36.{:02},"temperature_unit":"°C","humidity":{}.5,"humidity_unit":"%","pressure":10{:02}.25,"pressure_unit":"hPa","voltage":3.{:02},"current":0.1{:02},"motion":false,"counter":{number}}}}}"#,
         wobble,
         40 + wobble % 30,
         wobble % 50,

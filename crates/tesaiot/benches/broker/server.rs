@@ -81,17 +81,15 @@ impl Server {
         Self::start("mosquitto", command, port, certificate)
     }
 
-    /// Our broker alone. `hold`: how often it "commits", in milliseconds.
-    pub(crate) fn ours(certificate: &Certificate, hold: Option<u64>) -> Result<Self> {
+    /// Our broker alone. `options`: as its usage says.
+    pub(crate) fn ours(certificate: &Certificate, options: &[&str]) -> Result<Self> {
         let program =
             std::env::var(OPEN_BROKER).with_context(|| format!("{OPEN_BROKER}: run `cargo xtask bench broker`"))?;
         let port = free_port()?;
         let mut command = process::command(&program);
         command.args(["--tls-port", &port.to_string()]).arg("--cert").arg(&certificate.certificate);
         command.arg("--key").arg(&certificate.key);
-        if let Some(hold) = hold {
-            command.args(["--hold-ms", &hold.to_string()]);
-        }
+        command.args(options);
         Self::start("tesaiot (broker alone)", command, port, certificate)
     }
 

@@ -18,7 +18,7 @@ const STEP: u64 = 5000;
 
 pub(crate) fn run(runtime: &Runtime, directory: &Path) -> Result<()> {
     heading("a QoS 1 subscriber that stops reading, 200,000 messages of 1 KB published");
-    let broker = Server::ours(&Certificate::new(directory)?, None)?;
+    let broker = Server::ours(&Certificate::new(directory)?, &[])?;
     runtime.block_on(async {
         let mut stalled = load::open(&broker.tls, broker.port, "stalled", 20).await?;
         stalled.subscribe("flood")?;

@@ -104,7 +104,7 @@ pub(crate) fn stored(runtime: &Runtime, directory: &Path) -> Result<()> {
 pub(crate) fn one_at_a_time(runtime: &Runtime, directory: &Path) -> Result<()> {
     heading("the same at window 1, nothing stored on either side");
     let certificate = Certificate::new(directory)?;
-    let (mosquitto, broker) = (Server::mosquitto(directory, &certificate)?, Server::ours(&certificate, None)?);
+    let (mosquitto, broker) = (Server::mosquitto(directory, &certificate)?, Server::ours(&certificate, &[])?);
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         theirs.push(runtime.block_on(against(&mosquitto, PUBLISHERS, 1, 100_000))?);
@@ -118,7 +118,7 @@ pub(crate) fn one_at_a_time(runtime: &Runtime, directory: &Path) -> Result<()> {
 pub(crate) fn with_subscriber(runtime: &Runtime, directory: &Path) -> Result<()> {
     heading("window 10 with one QoS 0 subscriber to everything, nothing stored on either side");
     let certificate = Certificate::new(directory)?;
-    let (mosquitto, broker) = (Server::mosquitto(directory, &certificate)?, Server::ours(&certificate, None)?);
+    let (mosquitto, broker) = (Server::mosquitto(directory, &certificate)?, Server::ours(&certificate, &[])?);
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         for (server, runs) in [(&mosquitto, &mut theirs), (&broker, &mut ours)] {
@@ -162,7 +162,7 @@ async fn listen(tls: Arc<rustls::ClientConfig>, port: u16, mut stopped: oneshot:
 /// Acknowledgements that wait for a commit of two milliseconds.
 pub(crate) fn held(runtime: &Runtime, directory: &Path) -> Result<()> {
     heading("acknowledgements held by a commit every 2 ms, TLS 1.3, 200 B");
-    let broker = Server::ours(&Certificate::new(directory)?, Some(2))?;
+    let broker = Server::ours(&Certificate::new(directory)?, &["--hold-ms", "2"])?;
     let run = runtime.block_on(against(&broker, PUBLISHERS, 10, 400_000))?;
     let p99 = run.waits[run.waits.len() * 99 / 100].as_secs_f64() * 1e3;
     judged("50 publishers, window 10: messages a second", run.rate, "/s", Goal::AtLeast(80_000.0));
