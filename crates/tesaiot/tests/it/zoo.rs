@@ -11,6 +11,7 @@ pub(crate) mod forge;
 mod network;
 mod platform;
 pub(crate) mod raw;
+mod silence;
 mod unexpected;
 
 use std::path::Path;
