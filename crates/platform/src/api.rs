@@ -16,11 +16,12 @@ mod problem;
 mod public;
 mod server;
 mod telemetry;
+mod tokens;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use tesaiot_contract::DeviceId;
 use tesaiot_contract::telemetry::Limits;
 use tesaiot_store::Telemetry;
@@ -128,6 +129,8 @@ fn router(state: State) -> Router {
         .route("/devices/{id}/telemetry/latest", get(telemetry::latest))
         .route("/devices/{id}/gaps", get(telemetry::gaps))
         .route("/devices/{id}/events", get(letters::events))
+        .route("/tokens", get(tokens::list).post(tokens::create))
+        .route("/tokens/{id}", delete(tokens::revoke))
         .route("/ws/telemetry", get(live::feed));
     Router::new()
         .nest("/api/v1/external", paths.clone())

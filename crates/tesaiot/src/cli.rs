@@ -36,6 +36,8 @@ mod store;
 #[cfg(feature = "platform")]
 pub(crate) mod telemetry;
 #[cfg(feature = "platform")]
+mod token;
+#[cfg(feature = "platform")]
 mod up;
 
 use std::process::ExitCode;
@@ -98,6 +100,9 @@ enum Command {
     /// See who is connected, and which sessions there are
     #[cfg(feature = "platform")]
     Broker(broker::BrokerArgs),
+    /// Make tokens for programs, and take them back
+    #[cfg(feature = "platform")]
+    Token(token::TokenArgs),
     /// Back up the platform of this machine while it runs, or restore a backup
     #[cfg(feature = "platform")]
     Backup(backup::BackupArgs),
@@ -173,6 +178,8 @@ impl Cli {
             Command::Telemetry(arguments) => arguments.run().map(|()| exit::code(exit::OK)),
             #[cfg(feature = "platform")]
             Command::Broker(arguments) => arguments.run().map(|()| exit::code(exit::OK)),
+            #[cfg(feature = "platform")]
+            Command::Token(arguments) => arguments.run().map(|()| exit::code(exit::OK)),
             #[cfg(feature = "platform")]
             Command::Backup(arguments) => arguments.run().map(|()| exit::code(exit::OK)),
             #[cfg(feature = "platform")]

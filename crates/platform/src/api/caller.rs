@@ -63,6 +63,17 @@ impl Caller {
     }
 }
 
+impl Caller {
+    /// For deciding who may do what. Returns the caller's name.
+    pub(crate) fn admin(&self) -> Result<&str, Problem> {
+        match self {
+            Self::Operator { name, role: Role::Admin } => Ok(name),
+            Self::Operator { .. } => Err(Problem::forbidden("this needs the role admin")),
+            Self::Device(_) => Err(Problem::forbidden("a device key reads and writes its own device only")),
+        }
+    }
+}
+
 impl FromRequestParts<State> for Caller {
     type Rejection = Problem;
 

@@ -5,6 +5,7 @@ pub(crate) mod bundle;
 pub(crate) mod connection;
 pub(crate) mod error;
 pub(crate) mod letters;
+pub(crate) mod tokens;
 pub(crate) mod wire;
 
 use std::io::{self, Read};

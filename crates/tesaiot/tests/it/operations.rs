@@ -226,3 +226,43 @@ fn acknowledgement_of(wire: &mut Wire, topic: &str) -> u8 {
         }
     }
 }
+
+#[test]
+fn a_token_from_its_making_to_its_end() {
+    let platform = TestPlatform::start();
+    let token = |words: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tesaiot"));
+        command.arg("token").args(words).arg("--data-dir").arg(platform.data_directory());
+        run(&mut command, PATIENCE)
+    };
+    let scraper = token(&["add", "prometheus"]).expect_success().stdout;
+    assert!(scraper.starts_with("tesa_ak_"), "the token alone, for a file");
+    let made = token(&["add", "provisioning", "--role", "operator", "--json"]).expect_success().stdout;
+    let made: Value = serde_json::from_str(&made).expect("JSON");
+    let holder = |secret: &str| platform.anonymous().with_header("Authorization", &format!("Bearer {secret}"));
+    let (viewer, operator) = (holder(&scraper), holder(made["token"].as_str().expect("a token")));
+    metrics(&viewer);
+    viewer.post("/devices", br#"{"device_id":"pump-7"}"#).expect_problem(403, "forbidden");
+    operator.post("/devices", br#"{"device_id":"pump-7"}"#).expect(201);
+    // Who may do what is for administrators: a token makes no other.
+    for rest in [&viewer, &operator] {
+        rest.get("/tokens").expect_problem(403, "forbidden");
+        rest.post("/tokens", br#"{"name":"more","role":"admin"}"#).expect_problem(403, "forbidden");
+        rest.delete("/tokens/1").expect_problem(403, "forbidden");
+    }
+    platform.anonymous().get("/tokens").expect_problem(401, "unauthorized");
+    let bad = platform.operator();
+    bad.post("/tokens", br#"{"name":"x","role":"root"}"#).expect_problem(400, "invalid_request");
+    bad.post("/tokens", br#"{"name":"","role":"viewer"}"#).expect_problem(400, "invalid_request");
+
+    let number = made["token_id"].to_string();
+    token(&["revoke", &number]).expect_success();
+    operator.get("/devices").expect_problem(401, "unauthorized");
+    metrics(&viewer);
+    let listed = token(&["list", "--json"]).expect_success().stdout;
+    let listed: Vec<Value> = serde_json::from_str(&listed).expect("JSON");
+    assert!(listed.iter().all(|token| token["token"].is_null() && token["role"].is_string()), "{listed:?}");
+    let revoked: Vec<&Value> = listed.iter().filter(|token| !token["revoked_at"].is_null()).collect();
+    assert!(revoked.len() == 1 && revoked[0]["name"] == "provisioning", "{listed:?}");
+    assert_eq!(token(&["revoke", "999"]).code, Some(7));
+}

@@ -4,7 +4,7 @@ use super::{tesaiot, tesaiot_run};
 use crate::support::PATIENCE;
 use crate::support::process::run;
 
-const COMMANDS: [&str; 32] = [
+const COMMANDS: [&str; 36] = [
     "",
     "up",
     "demo",
@@ -30,6 +30,10 @@ const COMMANDS: [&str; 32] = [
     "broker",
     "broker clients",
     "broker sessions",
+    "token",
+    "token add",
+    "token list",
+    "token revoke",
     "backup",
     "backup restore",
     "store",
