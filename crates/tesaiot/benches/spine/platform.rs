@@ -77,6 +77,7 @@ impl Platform {
             .arg("--out")
             .arg(bundle)
             .stdout(Stdio::null())
+            .stderr(Stdio::null())
             .status()?;
         ensure!(status.success(), "`tesaiot device add` failed");
         Ok(())
