@@ -92,6 +92,7 @@ mod messages;
 mod numbers;
 mod open;
 mod options;
+mod points;
 mod query;
 mod range;
 mod replay;
@@ -121,6 +122,7 @@ pub use entry::{Appended, Entry, Outcome};
 pub use export::Export;
 pub use inspect::{Inspection, Statistics};
 pub use options::{Options, Retention, RetentionRule};
+pub use points::Points;
 pub use query::{
     BootGaps, Corruption, Counts, DeadLetter, DeadLetterQuery, DeadLetterSummary, Latest, Maintained, MessageQuery,
     Point, RangeQuery, Report, Series, StoredMessage,
@@ -150,7 +152,7 @@ impl Telemetry {
     /// of the sample, and of equal times the last to arrive. At most 1024 metrics of what is
     /// sealed are remembered, those heard of last.
     pub fn latest(&self, device: &DeviceId) -> Vec<Latest> {
-        self.shared.device(device).map(|device| device.read().newest(None)).unwrap_or_default()
+        self.shared.device(device).map(|device| device.read().latest.answer(None)).unwrap_or_default()
     }
 
     /// What is missing of the sequence numbers of a device, for each of its last runs, the run
@@ -161,9 +163,7 @@ impl Telemetry {
 
     /// The devices that ever stored a sample, in the order of their ids.
     pub fn devices(&self) -> Vec<DeviceId> {
-        let mut ids: Vec<DeviceId> = self.shared.all_devices().iter().map(|device| device.id.clone()).collect();
-        ids.sort_unstable();
-        ids
+        self.shared.all_devices().iter().map(|device| device.id.clone()).collect()
     }
 
     /// Totals of the store.

@@ -63,13 +63,14 @@ fn compare(telemetry: &Telemetry) {
         let query = RangeQuery { metric: Some(name(number, place).into()), ..RangeQuery::default() };
         let points = telemetry.range(&device("loud"), &query).unwrap();
         assert_eq!(points.len(), 1);
-        assert_eq!((points[0].time, &points[0].value), (at(number), &Value::Float((number + place) as f64)));
+        let point = points.get(0).unwrap();
+        assert_eq!((point.time, point.value), (at(number), &Value::Float((number + place) as f64)));
     }
     let of_one_sample = RangeQuery { from: at(4321), to: at(4322), ..RangeQuery::default() };
     let points = telemetry.range(&device("loud"), &of_one_sample).unwrap();
     assert_eq!(points.len(), METRICS);
     let points = telemetry.range(&device("neighbour"), &RangeQuery::default()).unwrap();
-    let values: Vec<Value> = points.into_iter().map(|point| point.value).collect();
+    let values: Vec<Value> = points.iter().map(|point| point.value.clone()).collect();
     let sent: Vec<Value> = (0..BATCHES).map(|batch| Value::Integer(i64::try_from(batch * SAMPLES).unwrap())).collect();
     assert_eq!(values, sent);
     assert_eq!(telemetry.latest(&device("neighbour"))[0].value, sent[BATCHES - 1]);
@@ -156,7 +157,11 @@ fn a_unit_that_is_never_the_same_is_no_more_work_than_one_that_is() {
     let query = RangeQuery { metric: Some("speed_7".into()), ..RangeQuery::default() };
     let points = telemetry.range(&device("loud"), &query).unwrap();
     assert_eq!(points.len(), samples);
-    assert!((0..).zip(&points).all(|(number, point)| point.series.unit.as_deref() == Some(&*format!("unit {number}"))));
+    assert!(
+        (0..)
+            .zip(points.iter())
+            .all(|(number, point)| point.series.unit.as_deref() == Some(&*format!("unit {number}")))
+    );
 }
 
 #[test]

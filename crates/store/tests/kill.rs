@@ -61,7 +61,7 @@ fn entries(seq: u64, is_new: bool) -> Vec<Entry> {
 fn stored(telemetry: &Telemetry, device: &DeviceId) -> Vec<u64> {
     let points = telemetry.range(device, &RangeQuery::default()).unwrap();
     points
-        .into_iter()
+        .iter()
         .map(|point| match point.value {
             Value::Integer(value) => value.unsigned_abs(),
             other => panic!("{other:?}"),

@@ -58,7 +58,7 @@ fn stored(telemetry: &Telemetry, number: usize) -> Vec<u64> {
     let query = RangeQuery { metric: Some("count".into()), ..RangeQuery::default() };
     let points = telemetry.range(&device(number), &query).unwrap();
     points
-        .into_iter()
+        .iter()
         .map(|point| match point.value {
             Value::Integer(value) => value.unsigned_abs(),
             other => panic!("{other:?}"),
@@ -231,10 +231,10 @@ fn damaged_pages_never_make_the_store_panic_or_invent_samples() {
         };
         let _ = telemetry.check();
         let query = RangeQuery { metric: Some("count".into()), ..RangeQuery::default() };
-        for point in telemetry.range(&device(1), &query).unwrap_or_default() {
+        for point in telemetry.range(&device(1), &query).unwrap_or_default().iter() {
             let Value::Integer(value) = point.value else { panic!("{point:?}") };
-            assert!((1..=101).contains(&value), "byte {place}: {value}");
-            assert_eq!(point.time, at(value), "byte {place}");
+            assert!((1..=101).contains(value), "byte {place}: {value}");
+            assert_eq!(point.time, at(*value), "byte {place}");
         }
     }
 }

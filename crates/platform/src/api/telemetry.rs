@@ -105,10 +105,10 @@ pub(super) async fn gaps(
     Ok(Json(json!({"device_id": id, "boots": boots})))
 }
 
-fn shown_point(point: &Point) -> Value {
+fn shown_point(point: Point<'_>) -> Value {
     json!({
         "metric": point.series.metric,
-        "value": value(&point.value),
+        "value": value(point.value),
         "unit": point.series.unit,
         "time": point.time.to_string(),
         "received_at": point.received_at.to_string(),
@@ -118,12 +118,12 @@ fn shown_point(point: &Point) -> Value {
 
 fn shown_latest(latest: &Latest) -> Value {
     json!({
-        "metric": latest.metric,
+        "metric": latest.series.metric,
         "value": value(&latest.value),
-        "unit": latest.unit,
+        "unit": latest.series.unit,
         "time": latest.time.to_string(),
         "received_at": latest.received_at.to_string(),
-        "type": latest.kind,
+        "type": latest.series.kind,
     })
 }
 

@@ -35,6 +35,11 @@ impl RowChecksum {
         i64::from(self.0)
     }
 
+    /// Whether this is what was written, and was compared. Rows of format 1 had no checksum.
+    pub(super) fn is(self, stored: Option<i64>) -> bool {
+        stored == Some(self.finish())
+    }
+
     /// Whether this is what was written. Rows of format 1 had no checksum.
     pub(super) fn matches(self, stored: Option<i64>) -> bool {
         stored.is_none_or(|stored| stored == self.finish())

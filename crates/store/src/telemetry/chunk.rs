@@ -1,7 +1,7 @@
 //! A chunk: up to some hundred sealed samples of one device, column by column, in one blob.
 //!
 //! ```text
-//! envelope    version 2, CRC32C of the rest
+//! envelope    version 3, CRC32C of the rest
 //! rows        how many samples, at least 1
 //! kinds       count, then each text
 //! columns     count, then for each:
@@ -27,7 +27,8 @@
 //! reader of one metric decodes the sections it needs. A metric with two types or units in the
 //! same chunk has two columns.
 //!
-//! Version 1 is the same without the short form of section 4 + 2i. It is still read.
+//! Version 2 is the same without numbers in equal steps, version 1 also without the short form of section 4 + 2i.
+//! Both are still read.
 //!
 //! A chunk is bounded in rows times columns and in bytes (`cut`), so that what a reader must look
 //! at does not grow with what a device sent at once.
@@ -43,8 +44,10 @@ pub(super) use write::{Sealed, seal};
 use super::codec::{Malformed, Reader, Writer};
 use super::head::Values;
 
-const VERSION: u8 = 2;
-/// Without lists of rows. Still read.
+const VERSION: u8 = 3;
+/// Without numbers in equal steps. Still read.
+const VERSION_WITHOUT_STEPS: u8 = 2;
+/// Also without lists of rows. Still read.
 const VERSION_WITHOUT_LISTS: u8 = 1;
 
 const TIMES: usize = 0;

@@ -9,6 +9,15 @@ pub(super) struct Malformed(pub(super) &'static str);
 /// Bytes before the body: the version, and the CRC32C of the body.
 const ENVELOPE: usize = 5;
 
+/// What is to be done about the checksum of a blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Checksum {
+    /// Compare it.
+    Compare,
+    /// Nothing: another one, over the whole blob and more, is known to be right.
+    Known,
+}
+
 /// Builds a blob: a version byte, the CRC32C of the body (little-endian), the body.
 pub(super) struct Writer {
     bytes: Vec<u8>,
@@ -87,15 +96,20 @@ pub(super) struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// Checks version and checksum, and starts at the body.
     pub(super) fn open(blob: &'a [u8], version: u8) -> Result<Self, Malformed> {
+        Self::open_any(blob, &[version], Checksum::Compare).map(|(_, reader)| reader)
+    }
+
+    /// The same of a blob that may have one of several versions, and says which.
+    pub(super) fn open_any(blob: &'a [u8], versions: &[u8], checksum: Checksum) -> Result<(u8, Self), Malformed> {
         let (envelope, body) = blob.split_first_chunk::<ENVELOPE>().ok_or(Malformed("the blob is too short"))?;
-        let [found, checksum @ ..] = envelope;
-        if crc32c::crc32c(body) != u32::from_le_bytes(*checksum) {
+        let [version, stored @ ..] = envelope;
+        if checksum == Checksum::Compare && crc32c::crc32c(body) != u32::from_le_bytes(*stored) {
             return Err(Malformed("the checksum does not match"));
         }
-        if *found != version {
+        if !versions.contains(version) {
             return Err(Malformed("the blob has an unknown version"));
         }
-        Ok(Self { bytes: body })
+        Ok((*version, Self { bytes: body }))
     }
 
     /// Reads bytes that stand inside a checked blob.

@@ -239,7 +239,7 @@ fn pieces(rows: &[Row], samples: usize, level: usize) -> Vec<Sealed> {
         let (piece, later) = rest.split_at(length);
         let mut head = Head::new();
         for row in piece {
-            head.push(0, row.kind.as_deref(), row.received, &row.sample);
+            head.push(0, row.kind.as_deref(), row.received, &row.sample, None);
         }
         sealed.extend(seal(&head, level));
         rest = later;

@@ -63,7 +63,7 @@ impl Telemetry {
             return Ok(Vec::new());
         };
         let numbers = self.export(device, &query).flat_map(|batch| match batch {
-            Ok(points) => points.iter().filter_map(plotted).map(Ok).collect(),
+            Ok(points) => points.iter().filter_map(plotted).map(Ok).collect::<Vec<_>>(),
             Err(error) => vec![Err(error)],
         });
         match algorithm {
@@ -90,8 +90,8 @@ impl Telemetry {
     }
 }
 
-fn plotted(point: &Point) -> Option<PlotPoint> {
-    let value = as_number(Some(&point.value)).filter(|value| !value.is_nan())?;
+fn plotted(point: Point<'_>) -> Option<PlotPoint> {
+    let value = as_number(Some(point.value)).filter(|value| !value.is_nan())?;
     Some(PlotPoint { time: point.time, value })
 }
 

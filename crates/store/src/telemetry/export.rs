@@ -9,7 +9,8 @@ use std::sync::Arc;
 use tesaiot_contract::DeviceId;
 
 use super::Telemetry;
-use super::query::{Point, RangeQuery};
+use super::points::Points;
+use super::query::RangeQuery;
 use super::range::{collect_head, read_together};
 use super::shared::Device;
 use super::span::Span;
@@ -47,7 +48,7 @@ impl Telemetry {
 }
 
 impl Iterator for Export {
-    type Item = Result<Vec<Point>, StoreError>;
+    type Item = Result<Points, StoreError>;
 
     /// The next batch. After an error there is none.
     fn next(&mut self) -> Option<Self::Item> {
@@ -57,7 +58,7 @@ impl Iterator for Export {
             let batch = self.telemetry.view(
                 &device,
                 |state| {
-                    let mut points = Vec::new();
+                    let mut points = Points::default();
                     collect_head(&state.head, metric, rest, &mut points);
                     points
                 },
@@ -80,24 +81,18 @@ impl Iterator for Export {
 }
 
 /// The points of the next stretch of time.
-fn batch(
-    view: &View<'_>,
-    mut head: Vec<Point>,
-    metric: Option<&str>,
-    rest: Span,
-) -> Result<(Span, Vec<Point>), StoreError> {
+fn batch(view: &View<'_>, mut head: Points, metric: Option<&str>, rest: Span) -> Result<(Span, Points), StoreError> {
     let most = if metric.is_some() { CHUNKS.0 } else { CHUNKS.1 };
     let (stretch, mut sources) = view.stretch(rest, most)?;
-    let end = crate::time::from_nanoseconds(stretch.to);
-    head.retain(|point| point.time <= end);
-    head.sort_by_key(|point| point.time);
+    head.retain_up_to(stretch.to);
+    head.sort_from(0);
     if !head.is_empty() {
         sources.push(Source { span: stretch, chunk: None });
     }
     // Sources that follow one another need no sorting; the head may lie anywhere.
     sources.sort_by_key(|source| source.span.from);
     let is_apart = sources.windows(2).all(|pair| pair[0].span.to < pair[1].span.from);
-    let mut points = Vec::new();
+    let mut points = Points::default();
     if is_apart {
         for source in sources {
             read_together(view, vec![source], &mut head, metric, stretch, &mut points)?;

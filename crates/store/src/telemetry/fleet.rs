@@ -20,11 +20,8 @@ impl Telemetry {
         limit: usize,
         metric: Option<&str>,
     ) -> Vec<(DeviceId, Vec<Latest>)> {
-        let mut devices: Vec<Arc<Device>> = self.shared.all_devices();
-        devices.retain(|device| after.is_none_or(|after| device.id > *after));
-        devices.sort_unstable_by(|one, other| one.id.cmp(&other.id));
-        devices.truncate(limit);
-        let read = |device: &Arc<Device>| (device.id.clone(), device.read().newest(metric));
+        let devices = self.shared.devices_after(after, limit);
+        let read = |device: &Arc<Device>| (device.id.clone(), device.read().latest.answer(metric));
         if devices.len() < ALONE {
             return devices.iter().map(read).collect();
         }

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use tesaiot_contract::telemetry::{Metric, Sample, Value};
 
+use super::latest::{Arrival, LatestValues};
 use crate::time::to_nanoseconds;
 
 /// Estimated memory of a column besides its values and name.
@@ -25,8 +26,6 @@ const WORD_BYTES: usize = 80;
 pub(super) struct Head {
     pub(super) rows: Rows,
     pub(super) columns: Vec<Column>,
-    /// Of each column where its newest value stands: of equal times, the last.
-    pub(super) newest: Vec<NewestPlace>,
     /// The columns by a hash of name, unit and type: a metric may have another unit in every sample,
     /// and must not be looked for among all of them.
     by_hash: HashMap<u64, Vec<u32>>,
@@ -38,17 +37,6 @@ pub(super) struct Head {
     pub(super) values: u64,
     /// Estimated memory.
     pub(super) bytes: usize,
-}
-
-/// Where the newest value of a column stands, kept beside the columns: the newest values of a whole
-/// fleet are asked for more often than anything else, and memory far away is what they cost.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct NewestPlace {
-    /// Nanoseconds.
-    pub(super) time: i64,
-    pub(super) row: u32,
-    /// In the values of the column.
-    pub(super) place: u32,
 }
 
 /// What each sample has besides its metrics.
@@ -96,7 +84,6 @@ impl Head {
         Self {
             rows: Rows::default(),
             columns: Vec::new(),
-            newest: Vec::new(),
             by_hash: HashMap::new(),
             oldest: 0,
             since: Instant::now(),
@@ -114,26 +101,31 @@ impl Head {
         self.rows.times.is_empty()
     }
 
-    /// Adds a sample that was committed at a tail position.
-    pub(super) fn push(&mut self, position: i64, kind: Option<&str>, received: i64, sample: &Sample) {
+    /// Adds a sample that was committed at a tail position, and tells the newest values of it.
+    pub(super) fn push(
+        &mut self,
+        position: i64,
+        kind: Option<&str>,
+        received: i64,
+        sample: &Sample,
+        mut latest: Option<&mut LatestValues>,
+    ) {
         if self.is_empty() {
             self.oldest = position;
             self.since = Instant::now();
         }
-        let row = u32::try_from(self.len()).expect("a head is sealed long before four thousand million samples");
+        let row = self.len();
+        let number = u32::try_from(row).expect("a head is sealed long before four thousand million samples");
         self.bytes += self.rows.push(kind, received, sample);
-        let time = self.rows.times[row as usize];
         for (place, metric) in sample.metrics.iter().enumerate() {
-            let index = self.column(place, row, metric);
+            let index = self.column(place, number, metric);
             let column = &mut self.columns[index];
-            let newest = &mut self.newest[index];
-            if column.rows.is_empty() || time >= newest.time {
-                let place = u32::try_from(column.rows.len()).expect("a column has no more values than the head rows");
-                *newest = NewestPlace { time, row, place };
-            }
-            column.rows.push(row);
+            column.rows.push(number);
             self.bytes += 4 + column.values.push(&metric.value);
             self.values += 1;
+            if let Some(latest) = &mut latest {
+                latest.take(index, column, &metric.value, self.rows.arrival(row));
+            }
         }
     }
 
@@ -154,7 +146,6 @@ impl Head {
         let number = u32::try_from(column).expect("a head has no more columns than values");
         self.by_hash.entry(hash).or_default().push(number);
         self.bytes += COLUMN_BYTES + name.len();
-        self.newest.push(NewestPlace::default());
         self.columns.push(Column {
             name,
             unit: metric.unit.as_deref().map(Arc::from),
@@ -189,6 +180,17 @@ impl Rows {
         };
         self.kinds.push(kind);
         bytes
+    }
+
+    /// What the values of a row have in common.
+    fn arrival(&self, row: usize) -> Arrival<'_> {
+        Arrival {
+            time: self.times[row],
+            received: self.received[row],
+            device_time: self.device_time[row],
+            kind: self.kinds[row],
+            kind_name: self.kind_name(self.kinds[row]),
+        }
     }
 
     /// The telemetry type of a row.

@@ -12,7 +12,6 @@ use super::checksum;
 use super::chunk::{Sealed, seal};
 use super::compact;
 use super::head::Head;
-use super::latest::LatestValues;
 use super::query::Maintained;
 use super::rollup::day_of;
 use super::shared::{Device, add, encode_snapshot, subtract, value};
@@ -33,8 +32,6 @@ struct Ready {
     device: Arc<Device>,
     number: Option<i64>,
     chunks: Vec<Sealed>,
-    /// Its newest values with the head taken in.
-    latest: LatestValues,
     snapshot: Vec<u8>,
     samples: usize,
     values: u64,
@@ -170,14 +167,13 @@ impl Appender {
             return None;
         }
         let chunks = seal(head, self.shared.options.compression_level);
-        let latest = state.latest();
-        let snapshot = encode_snapshot(&state.cursor, &latest);
+        let snapshot = encode_snapshot(&state.cursor, &state.latest);
         let (number, samples, values, bytes, oldest) = (state.number, head.len(), head.values, head.bytes, head.oldest);
         let mut days: Vec<i64> = head.rows.times.iter().map(|time| day_of(*time)).collect();
         days.sort_unstable();
         days.dedup();
         drop(state);
-        Some(Ready { device, number, chunks, latest, snapshot, samples, values, bytes, oldest, days })
+        Some(Ready { device, number, chunks, snapshot, samples, values, bytes, oldest, days })
     }
 
     /// The first tail position that is still needed once `ready` is sealed, if batches can go.
@@ -242,7 +238,7 @@ impl Appender {
             state.number = number;
             state.sealed_through = self.position;
             state.visible_chunk = self.last_chunk;
-            state.latest = ready.latest;
+            state.latest.after_sealing();
             state.head = Head::new();
         }
     }

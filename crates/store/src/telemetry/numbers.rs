@@ -1,4 +1,4 @@
-//! One column of numbers as bytes: a constant, packed bits, raw little-endian numbers, or pco.
+//! One column of numbers as bytes: a constant, equal steps, packed bits, raw little-endian numbers, or pco.
 //!
 //! The first byte names the encoding:
 //!
@@ -6,7 +6,10 @@
 //! 0  constant   the one number, little-endian
 //! 1  raw        each number, little-endian
 //! 2  pco        one standalone pco stream
+//! 3  steps      the first number and the step from each to the next (wrapping), little-endian; integers only
 //! ```
+//!
+//! Times of a device that sends every second are such steps: to begin a pco stream costs more than to count.
 //!
 //! Bits have no first byte: the first value is the lowest bit of the first byte.
 
@@ -19,6 +22,7 @@ use super::codec::Malformed;
 const CONSTANT: u8 = 0;
 const RAW: u8 = 1;
 const PCO: u8 = 2;
+const STEPS: u8 = 3;
 
 /// Below this, the header of a pco stream is larger than what it saves.
 const MINIMUM_PCO: usize = 8;
@@ -30,10 +34,14 @@ pub(super) trait Plain: Number + Default {
     /// `bytes` has the length `BYTES`.
     fn get(bytes: &[u8]) -> Option<Self>;
     fn is_same(self, other: Self) -> bool;
+    /// The step to another number, when adding it gives exactly that number.
+    fn step_to(self, next: Self) -> Option<Self>;
+    /// The number one step on. Only ever asked for with a step that there was.
+    fn add_step(self, step: Self) -> Self;
 }
 
 macro_rules! plain {
-    ($type:ty, $bits:expr) => {
+    ($type:ty, $bits:expr, $step:expr, $add:expr) => {
         impl Plain for $type {
             const BYTES: usize = size_of::<Self>();
             fn put(self, bytes: &mut Vec<u8>) {
@@ -46,14 +54,22 @@ macro_rules! plain {
                 let bits: fn(Self) -> _ = $bits;
                 bits(self) == bits(other)
             }
+            fn step_to(self, next: Self) -> Option<Self> {
+                let step: fn(Self, Self) -> Option<Self> = $step;
+                step(self, next)
+            }
+            fn add_step(self, step: Self) -> Self {
+                let add: fn(Self, Self) -> Self = $add;
+                add(self, step)
+            }
         }
     };
 }
 
-plain!(i64, |value| value);
-plain!(u32, |value| value);
-// By bits: 0.0 and -0.0 are equal numbers but not the same one.
-plain!(f64, f64::to_bits);
+plain!(i64, |value| value, |this, next| Some(next.wrapping_sub(this)), i64::wrapping_add);
+plain!(u32, |value| value, |this, next| Some(next.wrapping_sub(this)), u32::wrapping_add);
+// By bits: 0.0 and -0.0 are equal numbers but not the same one. Steps of floats are not exact.
+plain!(f64, f64::to_bits, |_, _| None, |this, _| this);
 
 /// The bytes of a column. Never empty.
 pub(super) fn encode<T: Plain>(values: &[T], level: usize) -> Vec<u8> {
@@ -62,6 +78,12 @@ pub(super) fn encode<T: Plain>(values: &[T], level: usize) -> Vec<u8> {
     {
         let mut bytes = vec![CONSTANT];
         first.put(&mut bytes);
+        return bytes;
+    }
+    if let Some(step) = equal_steps(values) {
+        let mut bytes = vec![STEPS];
+        values[0].put(&mut bytes);
+        step.put(&mut bytes);
         return bytes;
     }
     if values.len() >= MINIMUM_PCO {
@@ -84,12 +106,27 @@ pub(super) fn encode<T: Plain>(values: &[T], level: usize) -> Vec<u8> {
     bytes
 }
 
+/// The step between any two neighbours, when it is the same and there are enough of them to save something.
+fn equal_steps<T: Plain>(values: &[T]) -> Option<T> {
+    let (first, second) = (values.first()?, values.get(1)?);
+    let step = first.step_to(*second).filter(|_| values.len() > 2)?;
+    let is_equal = |pair: &[T]| pair[0].step_to(pair[1]).is_some_and(|next| next.is_same(step));
+    values.windows(2).all(is_equal).then_some(step)
+}
+
 /// The `count` numbers of a column.
 pub(super) fn decode<T: Plain>(bytes: &[u8], count: usize) -> Result<Vec<T>, Malformed> {
     let wrong = Malformed("a column does not decode");
     let (&encoding, bytes) = bytes.split_first().ok_or(wrong)?;
     match encoding {
         CONSTANT if bytes.len() == T::BYTES => Ok(vec![T::get(bytes).ok_or(wrong)?; count]),
+        STEPS if bytes.len() == 2 * T::BYTES => {
+            let (first, step) = bytes.split_at(T::BYTES);
+            let (first, step) = (T::get(first).ok_or(wrong)?, T::get(step).ok_or(wrong)?);
+            // There are none of floats.
+            first.step_to(first).ok_or(wrong)?;
+            Ok(std::iter::successors(Some(first), |number| Some(number.add_step(step))).take(count).collect())
+        }
         RAW if count.checked_mul(T::BYTES) == Some(bytes.len()) => {
             bytes.chunks_exact(T::BYTES).map(|number| T::get(number).ok_or(wrong)).collect()
         }
@@ -136,6 +173,14 @@ mod tests {
         #[test]
         fn integers_are_exact(values in proptest::collection::vec(any::<i64>(), 1..100)) {
             prop_assert_eq!(decode::<i64>(&encode(&values, 6), values.len()).unwrap(), values);
+        }
+
+        #[test]
+        fn equal_steps_are_exact_and_short(first in any::<i64>(), step in any::<i64>(), count in 3..100_usize) {
+            let values: Vec<i64> = (0..count as i64).map(|place| first.wrapping_add(step.wrapping_mul(place))).collect();
+            let encoded = encode(&values, 6);
+            prop_assert!(encoded.len() <= 17);
+            prop_assert_eq!(decode::<i64>(&encoded, count).unwrap(), values);
         }
 
         #[test]

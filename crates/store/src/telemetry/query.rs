@@ -28,11 +28,11 @@ impl Default for RangeQuery {
     }
 }
 
-/// One metric value at one time.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Point {
+/// One metric value at one time, in the answer that holds it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Point<'a> {
     /// What it is a point of; shared with its neighbours.
-    pub series: Arc<Series>,
+    pub series: &'a Series,
     /// The device's time of the sample, or the receive time when the device gave none.
     pub time: Timestamp,
     /// Whether the device gave the time.
@@ -40,7 +40,7 @@ pub struct Point {
     /// When the platform received the sample.
     pub received_at: Timestamp,
     /// The value, exactly as it was appended.
-    pub value: Value,
+    pub value: &'a Value,
 }
 
 /// What a point is a point of. One metric can have several: a unit that changes begins another.
@@ -57,20 +57,16 @@ pub struct Series {
 /// The newest value of one metric of a device. Of values with equal times, the last received.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Latest {
-    /// The metric's name.
-    pub metric: Arc<str>,
+    /// What it is a value of.
+    pub series: Arc<Series>,
     /// The value, exactly as it was appended.
     pub value: Value,
-    /// The unit of this value.
-    pub unit: Option<Arc<str>>,
     /// The device's time of the sample, or the receive time when the device gave none.
     pub time: Timestamp,
     /// Whether the device gave the time.
     pub device_time: bool,
     /// When the platform received the sample.
     pub received_at: Timestamp,
-    /// The telemetry type of the sample.
-    pub kind: Option<Arc<str>>,
 }
 
 /// Which messages (events, status, command responses) to list, newest first.

@@ -3,19 +3,18 @@
 //! Chunks that overlap in time (late data) are read together as one cluster and merged; clusters
 //! are read one after the other, from either end, until the limit is reached.
 
-use std::sync::Arc;
-
 use tesaiot_contract::DeviceId;
+use tesaiot_contract::telemetry::Value;
 
 use super::Telemetry;
 use super::chunk::Chunk;
 use super::codec::Malformed;
-use super::head::{Column, Head, Rows};
-use super::query::{Point, RangeQuery, Series};
+use super::head::{Column, Head, Rows, Values};
+use super::points::{Points, Row};
+use super::query::RangeQuery;
 use super::span::Span;
 use super::view::{Source, View};
 use crate::error::StoreError;
-use crate::time::{from_nanoseconds, to_nanoseconds};
 
 /// Points of one metric in a chunk, as most devices have them.
 const POINTS_IN_CHUNK: usize = 800;
@@ -29,18 +28,18 @@ impl Telemetry {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub fn range(&self, device: &DeviceId, query: &RangeQuery) -> Result<Vec<Point>, StoreError> {
+    pub fn range(&self, device: &DeviceId, query: &RangeQuery) -> Result<Points, StoreError> {
         let Some(span) = Span::of(query.from, query.to).filter(|_| query.limit > 0) else {
-            return Ok(Vec::new());
+            return Ok(Points::default());
         };
         let Some(device) = self.shared.device(device) else {
-            return Ok(Vec::new());
+            return Ok(Points::default());
         };
         let metric = query.metric.as_deref();
         self.view(
             &device,
             |state| {
-                let mut points = Vec::new();
+                let mut points = Points::default();
                 collect_head(&state.head, metric, span, &mut points);
                 points
             },
@@ -49,19 +48,18 @@ impl Telemetry {
     }
 }
 
-fn merge(view: &View<'_>, mut head: Vec<Point>, query: &RangeQuery, span: Span) -> Result<Vec<Point>, StoreError> {
+fn merge(view: &View<'_>, mut head: Points, query: &RangeQuery, span: Span) -> Result<Points, StoreError> {
     let mut sources = view.sources(span, usize::MAX)?;
-    head.sort_by_key(|point| point.time);
-    if let (Some(first), Some(last)) = (head.first(), head.last()) {
-        let span = Span { from: to_nanoseconds(first.time), to: to_nanoseconds(last.time) };
-        sources.push(Source { span, chunk: None });
+    head.sort_from(0);
+    if let Some((from, to)) = head.ends() {
+        sources.push(Source { span: Span { from, to }, chunk: None });
         sources.sort_by_key(|source| source.span.from);
     }
     let mut clusters = clusters(sources);
     if query.newest_first {
         clusters.reverse();
     }
-    let mut points = Vec::new();
+    let mut points = Points::default();
     if query.metric.is_some() {
         // A chunk holds some hundred points of a metric; what is too much is never touched.
         points.reserve(query.limit.min(clusters.len().saturating_mul(POINTS_IN_CHUNK)).min(MOST_RESERVED));
@@ -71,7 +69,7 @@ fn merge(view: &View<'_>, mut head: Vec<Point>, query: &RangeQuery, span: Span) 
             break;
         }
         if query.newest_first {
-            let mut found = Vec::new();
+            let mut found = Points::default();
             read_together(view, cluster, &mut head, query.metric.as_deref(), span, &mut found)?;
             found.reverse();
             points.append(&mut found);
@@ -87,10 +85,10 @@ fn merge(view: &View<'_>, mut head: Vec<Point>, query: &RangeQuery, span: Span) 
 pub(super) fn read_together(
     view: &View<'_>,
     mut sources: Vec<Source>,
-    head: &mut Vec<Point>,
+    head: &mut Points,
     metric: Option<&str>,
     span: Span,
-    points: &mut Vec<Point>,
+    points: &mut Points,
 ) -> Result<(), StoreError> {
     // In the order of arrival, for the stable sort: chunks by number, then the head.
     sources.sort_by_key(|source| source.chunk.unwrap_or(i64::MAX));
@@ -102,13 +100,13 @@ pub(super) fn read_together(
         }
     }
     if sources.len() > 1 {
-        points[start..].sort_by_key(|point| point.time);
+        points.sort_from(start);
     }
     Ok(())
 }
 
 /// The points of a head in a span, in the order of arrival.
-pub(super) fn collect_head(head: &Head, metric: Option<&str>, span: Span, found: &mut Vec<Point>) {
+pub(super) fn collect_head(head: &Head, metric: Option<&str>, span: Span, found: &mut Points) {
     let wanted = |column: &&Column| metric.is_none_or(|metric| metric == &*column.name);
     let columns: Vec<&Column> = head.columns.iter().filter(wanted).collect();
     collect(&head.rows, &columns, span, found);
@@ -130,26 +128,53 @@ fn clusters(sources: Vec<Source>) -> Vec<Vec<Source>> {
     clusters
 }
 
-fn decode(chunk: &Chunk<'_>, metric: Option<&str>, span: Span, found: &mut Vec<Point>) -> Result<(), Malformed> {
+fn decode(chunk: &Chunk<'_>, metric: Option<&str>, span: Span, found: &mut Points) -> Result<(), Malformed> {
     let columns = chunk.columns(metric)?;
-    if !columns.is_empty() {
-        collect(&chunk.rows()?, &columns.iter().collect::<Vec<_>>(), span, found);
+    match &columns[..] {
+        [] => {}
+        // Most questions are for one metric.
+        [column] => collect_sorted(&chunk.rows()?, column, span, found),
+        _ => collect(&chunk.rows()?, &columns.iter().collect::<Vec<_>>(), span, found),
     }
     Ok(())
 }
 
-/// The points of some columns, row by row.
-fn collect(rows: &Rows, columns: &[&Column], span: Span, found: &mut Vec<Point>) {
-    if let [column] = columns {
-        // Most questions are for one metric.
-        let mut series = SeriesOf::new(rows, column);
-        for (place, row) in column.rows.iter().enumerate() {
-            found.extend(series.point(*row as usize, place, span));
+/// The points of one column whose rows are in the order of time.
+fn collect_sorted(rows: &Rows, column: &Column, span: Span, found: &mut Points) {
+    let time = |row: &u32| rows.times[*row as usize];
+    let start = column.rows.partition_point(|row| time(row) < span.from);
+    let end = column.rows.partition_point(|row| time(row) <= span.to);
+    let mut places = start..end;
+    // As long as the kind stays the same, which is to the end, nothing is looked at for each point but its numbers.
+    while let Some(&first) = column.rows.get(places.start).filter(|_| !places.is_empty()) {
+        let kind = rows.kinds[first as usize];
+        let stretch = column.rows[places.clone()].iter().take_while(|row| rows.kinds[**row as usize] == kind).count();
+        let series = found.series(&column.name, column.unit.as_deref(), rows.kind_name(kind));
+        let same = places.start..places.start + stretch;
+        let row = |row: &u32, value: Value| {
+            let row = *row as usize;
+            let (time, received) = (rows.times[row], rows.received[row]);
+            Row { time, received, value, series, device_time: rows.device_time[row] }
+        };
+        let numbers = column.rows[same.clone()].iter();
+        match &column.values {
+            Values::Float(values) => {
+                found.extend(numbers.zip(&values[same]).map(|(number, value)| row(number, Value::Float(*value))));
+            }
+            Values::Integer(values) => {
+                found.extend(numbers.zip(&values[same]).map(|(number, value)| row(number, Value::Integer(*value))));
+            }
+            values => {
+                found.extend(numbers.zip(same).filter_map(|(number, place)| Some(row(number, values.get(place)?))));
+            }
         }
-        return;
+        places.start += stretch;
     }
-    // Row by row, in the work of the values there are: of a device that never sends a name twice,
-    // columns times rows would be without end.
+}
+
+/// The points of some columns, row by row, in the work of the values there are: of a device that never sends a name
+/// twice, columns times rows would be without end.
+fn collect(rows: &Rows, columns: &[&Column], span: Span, found: &mut Points) {
     let mut cells = Vec::new();
     for (number, column) in (0_u32..).zip(columns) {
         let is_wanted = |row: &u32| rows.times.get(*row as usize).is_some_and(|time| span.contains(*time));
@@ -157,52 +182,20 @@ fn collect(rows: &Rows, columns: &[&Column], span: Span, found: &mut Vec<Point>)
         cells.extend(wanted.map(|(place, row)| (*row, number, place)));
     }
     cells.sort_unstable();
-    let mut series: Vec<SeriesOf<'_>> = columns.iter().map(|column| SeriesOf::new(rows, column)).collect();
+    // Of each column the kind of its last point, as in `Rows::kinds`, and the place of the series of both.
+    let mut known: Vec<Option<(u32, u32)>> = vec![None; columns.len()];
     for (row, number, place) in cells {
-        found.extend(series[number as usize].point(row as usize, place as usize, span));
-    }
-}
-
-/// The points of one column, and the series they share.
-struct SeriesOf<'a> {
-    rows: &'a Rows,
-    column: &'a Column,
-    /// The kind of the rows that `series` is of, as in [`Rows::kinds`]. A device seldom changes it.
-    kind: u32,
-    series: Arc<Series>,
-}
-
-impl<'a> SeriesOf<'a> {
-    fn new(rows: &'a Rows, column: &'a Column) -> Self {
-        let kind = column.rows.first().and_then(|row| rows.kinds.get(*row as usize)).copied().unwrap_or_default();
-        Self { rows, column, kind, series: series(rows, column, kind) }
-    }
-
-    #[inline]
-    fn point(&mut self, row: usize, place: usize, span: Span) -> Option<Point> {
-        let rows = self.rows;
-        let time = *rows.times.get(row)?;
-        if !span.contains(time) {
-            return None;
+        let column = columns[number as usize];
+        let (row, known) = (row as usize, &mut known[number as usize]);
+        let kind = rows.kinds[row];
+        let series = match known {
+            Some((of, series)) if *of == kind => *series,
+            _ => found.series(&column.name, column.unit.as_deref(), rows.kind_name(kind)),
+        };
+        *known = Some((kind, series));
+        if let Some(value) = column.values.get(place as usize) {
+            let (time, received) = (rows.times[row], rows.received[row]);
+            found.push(Row { time, received, value, series, device_time: rows.device_time[row] });
         }
-        let kind = *rows.kinds.get(row)?;
-        if kind != self.kind {
-            (self.kind, self.series) = (kind, series(rows, self.column, kind));
-        }
-        Some(Point {
-            series: Arc::clone(&self.series),
-            time: from_nanoseconds(time),
-            device_time: *rows.device_time.get(row)?,
-            received_at: from_nanoseconds(*rows.received.get(row)?),
-            value: self.column.values.get(place)?,
-        })
     }
-}
-
-fn series(rows: &Rows, column: &Column, kind: u32) -> Arc<Series> {
-    Arc::new(Series {
-        metric: Arc::clone(&column.name),
-        unit: column.unit.clone(),
-        kind: rows.kind_name(kind).cloned(),
-    })
 }

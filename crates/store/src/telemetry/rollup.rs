@@ -21,7 +21,7 @@
 //! # A page
 //!
 //! ```text
-//! envelope     version 1, CRC32C of the rest
+//! envelope     version 2, CRC32C of the rest
 //! days         count, then for each: the day minus the first day of the page
 //! shapes       count, then for each: how many windows (1 to 4096), bytes of its section
 //! metrics      count, then for each in the order of names:
@@ -46,6 +46,8 @@
 //! | 0 | a minute | 1 day |
 //! | 1 | an hour | 16 days |
 //! | 2 | a day | 256 days |
+//!
+//! Version 1 is the same without numbers in equal steps. It is still read.
 //!
 //! A page that is corrupt is passed over: its days are answered from the chunks.
 

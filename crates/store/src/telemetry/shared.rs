@@ -1,6 +1,7 @@
 //! What the writer and the readers of one open store have in common.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -12,7 +13,7 @@ use super::cursor::Cursor;
 use super::head::Head;
 use super::latest::LatestValues;
 use super::options::Options;
-use super::query::{Counts, Latest};
+use super::query::Counts;
 use crate::file::DirectoryLock;
 use crate::pool::Pool;
 
@@ -23,9 +24,16 @@ pub(super) struct Shared {
     // The connections are closed before the lock is given up: fields are dropped in this order.
     pub(super) readers: Pool,
     pub(super) options: Options,
-    devices: RwLock<HashMap<DeviceId, Arc<Device>>>,
+    devices: RwLock<Devices>,
     pub(super) totals: Totals,
     _lock: DirectoryLock,
+}
+
+/// The devices, to be found by their ids at every commit, and to be listed in their order.
+#[derive(Debug, Default)]
+struct Devices {
+    by_id: HashMap<DeviceId, Arc<Device>>,
+    in_order: BTreeMap<DeviceId, Arc<Device>>,
 }
 
 /// One device in memory. Its state is locked to look at or change memory, never for the disk.
@@ -45,7 +53,7 @@ pub(super) struct State {
     /// reads these chunks only, so it sees each sample once even while the device is sealed.
     pub(super) visible_chunk: i64,
     pub(super) head: Head,
-    /// Of the sealed samples only.
+    /// Of all samples, sealed or not.
     pub(super) latest: LatestValues,
     pub(super) cursor: Cursor,
 }
@@ -94,7 +102,7 @@ impl Shared {
     }
 
     pub(super) fn device(&self, id: &DeviceId) -> Option<Arc<Device>> {
-        self.devices.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+        self.devices().by_id.get(id).cloned()
     }
 
     pub(super) fn device_or_new(&self, id: &DeviceId, visible_chunk: i64) -> Arc<Device> {
@@ -115,19 +123,33 @@ impl Shared {
 
     pub(super) fn insert(&self, id: DeviceId, state: State) -> Arc<Device> {
         let device = Arc::new(Device { id: id.clone(), state: RwLock::new(state) });
-        self.devices.write().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::clone(&device));
+        let mut devices = self.devices.write().unwrap_or_else(PoisonError::into_inner);
+        devices.in_order.insert(id.clone(), Arc::clone(&device));
+        devices.by_id.insert(id, Arc::clone(&device));
         device
     }
 
-    /// All devices, in no order.
+    /// All devices, in the order of their ids.
     pub(super) fn all_devices(&self) -> Vec<Arc<Device>> {
-        self.devices.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.devices_after(None, usize::MAX)
+    }
+
+    /// The devices behind an id, in the order of their ids.
+    pub(super) fn devices_after(&self, after: Option<&DeviceId>, limit: usize) -> Vec<Arc<Device>> {
+        let after = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let devices = self.devices();
+        let behind = devices.in_order.range::<DeviceId, _>((after, Bound::Unbounded));
+        behind.take(limit).map(|(_, device)| Arc::clone(device)).collect()
+    }
+
+    fn devices(&self) -> RwLockReadGuard<'_, Devices> {
+        self.devices.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn counts(&self) -> Counts {
         let totals = &self.totals;
         Counts {
-            devices: self.devices.read().unwrap_or_else(PoisonError::into_inner).len() as u64,
+            devices: self.devices().by_id.len() as u64,
             samples: value(&totals.samples),
             values: value(&totals.values),
             messages: value(&totals.messages),
@@ -166,7 +188,7 @@ impl State {
     /// Takes in a sample that is committed at a tail position.
     pub(super) fn apply(&mut self, totals: &Totals, position: i64, kind: Option<&str>, received: i64, sample: &Sample) {
         let bytes_before = self.head.bytes;
-        self.head.push(position, kind, received, sample);
+        self.head.push(position, kind, received, sample, Some(&mut self.latest));
         if let Some(id) = &sample.id {
             self.cursor.insert(id);
         }
@@ -174,18 +196,6 @@ impl State {
         add(&totals.values, sample.metrics.len() as u64);
         add(&totals.open_samples, 1);
         add(&totals.open_bytes, (self.head.bytes - bytes_before) as u64);
-    }
-
-    /// The newest values of the device, sealed or not, of one metric or of all.
-    pub(super) fn newest(&self, metric: Option<&str>) -> Vec<Latest> {
-        self.latest.answer(&self.head, metric)
-    }
-
-    /// The newest values of the device, sealed or not, to be kept.
-    pub(super) fn latest(&self) -> LatestValues {
-        let mut latest = self.latest.clone();
-        latest.merge(&self.head);
-        latest
     }
 }
 

@@ -123,7 +123,7 @@ impl View<'_> {
         metric: &str,
         resolution: Resolution,
         span: Span,
-        each: &mut dyn FnMut(Piece<'_>) -> Result<bool, StoreError>,
+        each: &mut dyn FnMut(Piece) -> Result<bool, StoreError>,
     ) -> Result<(), StoreError> {
         // Rollups know of all chunks that are sealed, so a view of fewer cannot use them.
         let Some(number) = self.number.filter(|_| self.visible == i64::MAX) else {
@@ -153,21 +153,20 @@ impl View<'_> {
         let Some(row) = rows.next().map_err(failed)? else {
             return Ok(());
         };
-        let blob = row.get_ref(0).map_err(failed)?.as_blob().map_err(|error| failed(error.into()))?;
-        let own = self.is_own(number, row, blob).map_err(failed)?;
-        if let Err(malformed) = own.and_then(|()| Chunk::open(blob)).and_then(|chunk| read(&chunk)) {
+        let chunk = self.open(number, row).map_err(failed)?;
+        if let Err(malformed) = chunk.and_then(|chunk| read(&chunk)) {
             add(&self.telemetry.shared.totals.corrupt_chunk_reads, 1);
             tracing::error!(chunk = number, reason = %malformed, "a chunk is corrupt; its points are passed over");
         }
         Ok(())
     }
 
-    /// Whether a row is what was written for this device: the index that led here has no checksum.
-    fn is_own(&self, number: i64, row: &rusqlite::Row<'_>, blob: &[u8]) -> rusqlite::Result<Result<(), Malformed>> {
-        let device: i64 = row.get(1)?;
-        let checksum = checksum::of_chunk(number, device, (row.get(2)?, row.get(3)?), row.get(4)?, blob);
-        let is_own = self.number == Some(device) && checksum.matches(row.get(5)?);
-        Ok(if is_own { Ok(()) } else { Err(Malformed("the row is not what was written for this device")) })
+    fn open<'a>(&self, number: i64, row: &'a rusqlite::Row<'_>) -> rusqlite::Result<Result<Chunk<'a>, Malformed>> {
+        let blob = row.get_ref(0)?.as_blob()?;
+        let owner: i64 = row.get(1)?;
+        let checksum = checksum::of_chunk(number, owner, (row.get(2)?, row.get(3)?), row.get(4)?, blob);
+        // A device without a row has no chunks; there is none of the number 0.
+        Ok(stored::open(self.number.unwrap_or(0), owner, blob, checksum, row.get(5)?))
     }
 
     fn failed(&self, source: rusqlite::Error) -> StoreError {

@@ -85,7 +85,7 @@ pub(crate) fn served(telemetry: &Telemetry) -> Result<Served, StoreError> {
     let mut served = Served::new();
     let mut add = |text: String| *served.entry(text).or_default() += 1;
     for id in telemetry.devices() {
-        for point in telemetry.range(&id, &RangeQuery::default())? {
+        for point in telemetry.range(&id, &RangeQuery::default())?.iter() {
             add(format!("{id} {point:?}"));
         }
         let query = BucketQuery { metric: "seq".into(), ..BucketQuery::default() };

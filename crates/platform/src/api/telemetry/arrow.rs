@@ -24,7 +24,7 @@ mod column;
 mod message;
 
 use tesaiot_contract::{DeviceId, Value};
-use tesaiot_store::telemetry::Point;
+use tesaiot_store::telemetry::{Point, Points};
 
 use column::{Cell, Column};
 pub(super) use message::END;
@@ -51,21 +51,22 @@ pub(super) fn begin(device: &DeviceId) -> Vec<u8> {
 }
 
 /// Appends points as record batches.
-pub(super) fn write(bytes: &mut Vec<u8>, points: &[Point]) {
-    for points in points.chunks(ROWS) {
+pub(super) fn write(bytes: &mut Vec<u8>, points: &Points) {
+    for first in (0..points.len()).step_by(ROWS) {
+        let length = ROWS.min(points.len() - first);
         let mut columns = FIELDS.map(|field| Column::new(field.kind));
-        for point in points {
+        for point in points.iter().skip(first).take(length) {
             for (column, cell) in columns.iter_mut().zip(cells(point)) {
                 column.push(cell);
             }
         }
-        message::record_batch(bytes, points.len(), columns);
+        message::record_batch(bytes, length, columns);
     }
 }
 
 /// A point in the order of [`FIELDS`].
-fn cells(point: &Point) -> [Cell<'_>; FIELDS.len()] {
-    let (integer, boolean, words) = match &point.value {
+fn cells(point: Point<'_>) -> [Cell<'_>; FIELDS.len()] {
+    let (integer, boolean, words) = match point.value {
         Value::Float(_) => (Cell::Null, Cell::Null, Cell::Null),
         Value::Integer(number) => (Cell::Integer(*number), Cell::Null, Cell::Null),
         Value::Bool(truth) => (Cell::Null, Cell::Boolean(*truth), Cell::Null),

@@ -17,7 +17,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tesaiot_contract::DeviceId;
 use tesaiot_store::StoreError;
-use tesaiot_store::telemetry::{Bucket, Export, PlotPoint, Point};
+use tesaiot_store::telemetry::{Bucket, Export, PlotPoint, Points};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
 
@@ -35,7 +35,7 @@ pub(super) fn points(export: Export, device: &DeviceId, format: Format, place: O
 }
 
 /// Points that were read already.
-pub(super) fn read_points(points: &[Point], device: &DeviceId, format: Format) -> Response {
+pub(super) fn read_points(points: &Points, device: &DeviceId, format: Format) -> Response {
     let mut text = begin(device, format);
     write_points(&mut text, points, format);
     text.extend_from_slice(end(format));
@@ -187,15 +187,15 @@ struct Line<'a> {
     kind: Option<&'a str>,
 }
 
-fn write_points(text: &mut Vec<u8>, points: &[Point], format: Format) {
+fn write_points(text: &mut Vec<u8>, points: &Points, format: Format) {
     if format == Format::Arrow {
         return arrow::write(text, points);
     }
-    for point in points {
+    for point in points.iter() {
         let (time, received_at) = (point.time.to_string(), point.received_at.to_string());
-        let series = &*point.series;
+        let series = point.series;
         let (unit, kind) = (series.unit.as_deref(), series.kind.as_deref());
-        let value = value(&point.value);
+        let value = value(point.value);
         if format == Format::Csv {
             let value = cell(&value);
             let cells =

@@ -108,7 +108,7 @@ impl Buckets {
                     let bucket = self.grid.number(window.from);
                     if bucket == self.grid.number(window.to) {
                         if let Some(bucket) = self.bucket(bucket) {
-                            bucket.join(values.clone());
+                            bucket.join(values);
                         }
                         return Ok(!self.is_beyond(window.from));
                     }

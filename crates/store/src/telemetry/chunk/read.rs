@@ -2,17 +2,20 @@
 
 use std::sync::Arc;
 
-use super::super::codec::{Malformed, Reader};
+use super::super::codec::{Checksum, Malformed, Reader};
 use super::super::head::{Column, Rows, Values, Words};
 use super::super::numbers::{Plain, decode, decode_bits};
 use super::{
     BOOL, DEVICE_TIME, FIXED_SECTIONS, FLOAT, INTEGER, KINDS, RECEIVED, Statistics, TIMES, VERSION,
-    VERSION_WITHOUT_LISTS,
+    VERSION_WITHOUT_LISTS, VERSION_WITHOUT_STEPS,
 };
 
 /// A chunk can have no more rows than this: far above what is ever sealed together, and it bounds
 /// what a damaged blob with a lucky checksum could make us reserve.
 const MAXIMUM_ROWS: usize = 1 << 22;
+
+/// Kinds or columns that memory is reserved for before they are read.
+const FEW: usize = 64;
 
 /// A chunk whose checksum is right and whose header is read.
 pub(in crate::telemetry) struct Chunk<'a> {
@@ -40,30 +43,46 @@ pub(in crate::telemetry) struct Series {
 }
 
 impl<'a> Chunk<'a> {
+    /// A chunk whose checksum must be looked at.
     pub(in crate::telemetry) fn open(blob: &'a [u8]) -> Result<Self, Malformed> {
-        let has_lists = blob.first() != Some(&VERSION_WITHOUT_LISTS);
-        let mut reader = Reader::open(blob, if has_lists { VERSION } else { VERSION_WITHOUT_LISTS })?;
+        Self::read(blob, Checksum::Compare)
+    }
+
+    /// A chunk of a row whose own checksum, which covers the whole blob, is known to be right.
+    pub(in crate::telemetry) fn open_checked(blob: &'a [u8]) -> Result<Self, Malformed> {
+        Self::read(blob, Checksum::Known)
+    }
+
+    fn read(blob: &'a [u8], checksum: Checksum) -> Result<Self, Malformed> {
+        let (version, mut reader) =
+            Reader::open_any(blob, &[VERSION, VERSION_WITHOUT_STEPS, VERSION_WITHOUT_LISTS], checksum)?;
         let rows = reader.length()?;
         if rows == 0 || rows > MAXIMUM_ROWS {
             return Err(Malformed("a chunk has an impossible number of rows"));
         }
-        let mut kinds = Vec::new();
-        for _ in 0..reader.count()? {
+        let count = reader.count()?;
+        let mut kinds = Vec::with_capacity(count.min(FEW));
+        for _ in 0..count {
             kinds.push(Arc::from(reader.text()?));
         }
-        let mut columns = Vec::new();
-        for _ in 0..reader.count()? {
+        let count = reader.count()?;
+        let mut columns = Vec::with_capacity(count.min(FEW));
+        for _ in 0..count {
             columns.push(Header::read(&mut reader, rows)?);
         }
-        let mut lengths = Vec::new();
+        let lengths = reader.clone();
         for _ in 0..FIXED_SECTIONS + 2 * columns.len() {
-            lengths.push(reader.length()?);
+            reader.length()?;
         }
-        let sections = lengths.into_iter().map(|length| reader.raw(length)).collect::<Result<Vec<_>, _>>()?;
+        let (mut lengths, mut sections) = (lengths, Vec::with_capacity(FIXED_SECTIONS + 2 * columns.len()));
+        for _ in 0..FIXED_SECTIONS + 2 * columns.len() {
+            let length = lengths.length()?;
+            sections.push(reader.raw(length)?);
+        }
         if !reader.is_empty() {
             return Err(Malformed("bytes follow the last section"));
         }
-        Ok(Self { rows, has_lists, kinds, columns, sections })
+        Ok(Self { rows, has_lists: version != VERSION_WITHOUT_LISTS, kinds, columns, sections })
     }
 
     /// How many samples it has.

@@ -1,16 +1,22 @@
 //! A page of rollups as bytes.
 
+mod columns;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tesaiot_contract::telemetry::Value;
 
+pub(in crate::telemetry) use columns::Columns;
+
 use super::super::bucket::{Accumulator, Place};
-use super::super::codec::{Malformed, Reader, Writer};
+use super::super::codec::{Checksum, Malformed, Reader, Writer};
 use super::super::numbers::{Plain, decode, encode};
 use super::Resolution;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Without numbers in equal steps. Still read.
+const VERSION_WITHOUT_STEPS: u8 = 1;
 /// More windows than any page has.
 const MAXIMUM_WINDOWS: usize = 4096;
 
@@ -101,10 +107,10 @@ impl Page {
 
     /// Everything that a page says which begins at a time.
     pub(in crate::telemetry) fn decode(blob: &[u8], start: i64) -> Result<Self, Malformed> {
-        let header = Header::open(blob, start)?;
+        let header = Header::open(blob, start, Checksum::Compare)?;
         let mut metrics = BTreeMap::new();
         for place in 0..header.metrics.len() {
-            metrics.insert(Arc::from(header.metrics[place].0), header.decode(place)?);
+            metrics.insert(Arc::from(header.metrics[place].0), header.decode(place)?.all());
         }
         Ok(Self { days: header.days.into_iter().collect(), metrics })
     }
@@ -147,8 +153,9 @@ impl Shape {
 }
 
 impl<'a> Header<'a> {
-    pub(in crate::telemetry) fn open(blob: &'a [u8], start: i64) -> Result<Self, Malformed> {
-        let mut reader = Reader::open(blob, VERSION)?;
+    /// A page that begins at a time.
+    pub(in crate::telemetry) fn open(blob: &'a [u8], start: i64, checksum: Checksum) -> Result<Self, Malformed> {
+        let (_, mut reader) = Reader::open_any(blob, &[VERSION, VERSION_WITHOUT_STEPS], checksum)?;
         let mut days = Vec::new();
         for _ in 0..reader.count()? {
             days.push(u32::try_from(reader.unsigned()?).map_err(|_| Malformed("a page has an impossible day"))?);
@@ -180,17 +187,15 @@ impl<'a> Header<'a> {
     }
 
     /// The windows of one metric; none when the page has nothing of it.
-    pub(in crate::telemetry) fn windows(&self, metric: &str) -> Result<Windows, Malformed> {
-        match self.metrics.binary_search_by(|(name, ..)| (*name).cmp(metric)) {
-            Ok(place) => self.decode(place),
-            Err(_) => Ok(Windows::new()),
-        }
+    pub(in crate::telemetry) fn windows(&self, metric: &str) -> Result<Option<Columns>, Malformed> {
+        let place = self.metrics.binary_search_by(|(name, ..)| (*name).cmp(metric));
+        place.ok().map(|place| self.decode(place)).transpose()
     }
 
-    fn decode(&self, metric: usize) -> Result<Windows, Malformed> {
+    fn decode(&self, metric: usize) -> Result<Columns, Malformed> {
         let (_, shape, bytes) = self.metrics.get(metric).ok_or(Malformed("a metric is missing"))?;
         let (count, shape) = self.shapes.get(*shape).ok_or(Malformed("a shape is missing"))?;
-        windows(&Shape::decode(shape, *count)?, bytes, self.start)
+        Columns::decode(Shape::decode(shape, *count)?, bytes, self.start)
     }
 }
 
@@ -258,67 +263,8 @@ fn edge<'a>(writer: &mut Writer, values: impl Iterator<Item = Option<&'a Value>>
     column(writer, indexes.into_iter(), level);
 }
 
-fn windows(shape: &Shape, bytes: &[u8], start: i64) -> Result<Windows, Malformed> {
-    let count = shape.windows.len();
-    let reader = &mut Reader::body(bytes);
-    let numeric: Vec<i64> = read_column(reader, count)?;
-    let minima: Vec<f64> = read_column(reader, count)?;
-    let maxima: Vec<f64> = read_column(reader, count)?;
-    let floats: Vec<f64> = read_column(reader, count)?;
-    let low: Vec<i64> = read_column(reader, count)?;
-    let high: Vec<i64> = read_column(reader, count)?;
-    let first = read_edge(reader, count)?;
-    let last = read_edge(reader, count)?;
-    if !reader.is_empty() {
-        return Err(Malformed("bytes follow the last column"));
-    }
-    // Chunks are numbered from 1: what stands in a page came before what is still in the head.
-    let place = |time: i64| Place { time: start.saturating_add(time), chunk: 0, row: 0 };
-    let mut windows = Windows::new();
-    for (index, (first, last)) in first.into_iter().zip(last).enumerate() {
-        let window = Accumulator {
-            count: shape.counts[index].unsigned_abs(),
-            numbers: numeric[index].unsigned_abs(),
-            minimum: minima[index],
-            maximum: maxima[index],
-            floats: floats[index],
-            integers: (i128::from(high[index]) << 64) | i128::from(low[index] as u64),
-            first: Some((place(shape.first[index]), first)),
-            last: Some((place(shape.last[index]), last)),
-        };
-        windows.insert(shape.windows[index], window);
-    }
-    Ok(windows)
-}
-
 fn read_column<T: Plain>(reader: &mut Reader<'_>, count: usize) -> Result<Vec<T>, Malformed> {
     let length = reader.length()?;
     let bytes = reader.raw(length)?;
     if count == 0 { Ok(Vec::new()) } else { decode(bytes, count) }
-}
-
-fn read_edge(reader: &mut Reader<'_>, count: usize) -> Result<Vec<Value>, Malformed> {
-    let types: Vec<u32> = read_column(reader, count)?;
-    let count_of = |wanted: fn(u32) -> bool| types.iter().filter(|found| wanted(**found)).count();
-    let mut floats = read_column::<f64>(reader, count_of(|found| found == FLOAT))?.into_iter();
-    let mut integers = read_column::<i64>(reader, count_of(|found| found == INTEGER || found == BOOL))?.into_iter();
-    let mut words: Vec<&str> = Vec::new();
-    for _ in 0..reader.count()? {
-        words.push(reader.text()?);
-    }
-    let mut indexes = read_column::<u32>(reader, count_of(|found| found == TEXT))?.into_iter();
-    let missing = Malformed("a first or last value is missing");
-    types
-        .iter()
-        .map(|found| match *found {
-            FLOAT => floats.next().map(Value::Float).ok_or(missing),
-            INTEGER => integers.next().map(Value::Integer).ok_or(missing),
-            BOOL => integers.next().map(|value| Value::Bool(value != 0)).ok_or(missing),
-            TEXT => {
-                let index = indexes.next().ok_or(missing)? as usize;
-                words.get(index).map(|word| Value::Text((*word).into())).ok_or(missing)
-            }
-            _ => Err(Malformed("a value has an unknown type")),
-        })
-        .collect()
 }

@@ -4,8 +4,9 @@ use rusqlite::{Connection, Row, params};
 
 use super::super::bucket::Accumulator;
 use super::super::checksum::of_rollup;
+use super::super::codec::Checksum;
 use super::super::span::Span;
-use super::page::{Header, Windows};
+use super::page::{Columns, Header};
 use super::{DAY, Resolution, day_of, day_start};
 use crate::error::StoreError;
 
@@ -22,7 +23,8 @@ struct Page {
     first_day: i64,
     metric: Box<str>,
     days: Vec<u32>,
-    windows: Windows,
+    /// None when the page has nothing of it.
+    windows: Option<Columns>,
 }
 
 impl Decoded {
@@ -38,8 +40,9 @@ impl Decoded {
         });
         if !is_known {
             let blob = row.get_ref(1)?.as_blob()?;
-            let is_its_own = of_rollup(device, resolution.number(), first_day, blob).matches(row.get(2)?);
-            let header = Header::open(blob, day_start(first_day)).ok().filter(|_| is_its_own);
+            // The checksum of the row covers the page too.
+            let is_its_own = of_rollup(device, resolution.number(), first_day, blob).is(row.get(2)?);
+            let header = is_its_own.then(|| Header::open(blob, day_start(first_day), Checksum::Known).ok()).flatten();
             self.page = header.and_then(|header| {
                 let windows = header.windows(metric).ok()?;
                 Some(Page { resolution, first_day, metric: metric.into(), days: header.days, windows })
@@ -51,9 +54,9 @@ impl Decoded {
 
 /// What rollups answer of a span, in the order of time.
 #[derive(Debug)]
-pub(in crate::telemetry) enum Piece<'a> {
+pub(in crate::telemetry) enum Piece {
     /// A window with points.
-    Window(Span, &'a Accumulator),
+    Window(Span, Accumulator),
     /// What must be read from the chunks: days that are not rolled up, and the parts of windows at the ends of the
     /// span.
     Open(Span),
@@ -68,7 +71,7 @@ pub(in crate::telemetry) fn pieces(
     (metric, resolution, span): (&str, Resolution, Span),
     decoded: &mut Decoded,
     failed: impl Fn(rusqlite::Error) -> StoreError,
-    each: &mut dyn FnMut(Piece<'_>) -> Result<bool, StoreError>,
+    each: &mut dyn FnMut(Piece) -> Result<bool, StoreError>,
 ) -> Result<u64, StoreError> {
     let mut corrupt = 0;
     let mut open_from = Some(span.from);
@@ -110,8 +113,14 @@ pub(in crate::telemetry) fn pieces(
             }
             open_from = to.checked_add(1).filter(|next| *next <= span.to);
             let number = |time: i64| ((time - page_start) / width) as u32;
-            for (window, found) in windows.range(number(from)..=number(to)) {
-                let start = page_start + i64::from(*window) * width;
+            let Some(windows) = windows else {
+                continue;
+            };
+            for place in windows.places(number(from)..=number(to)) {
+                let Some((window, found)) = windows.window(place) else {
+                    continue;
+                };
+                let start = page_start + i64::from(window) * width;
                 if !each(Piece::Window(Span { from: start, to: start + (width - 1) }, found))? {
                     return Ok(corrupt);
                 }

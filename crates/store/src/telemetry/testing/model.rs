@@ -3,19 +3,18 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use proptest::prelude::*;
 use tesaiot_contract::DeviceId;
-use tesaiot_contract::telemetry::{MessageId, Sample};
+use tesaiot_contract::telemetry::{MessageId, Sample, Value};
 
 use super::questions::{self, any_question};
 use super::{any_sample, any_time};
 use crate::telemetry::{
-    Appender, BucketQuery, Entry, MessageQuery, Options, Outcome, Point, RangeQuery, Series, Telemetry,
+    Appender, BucketQuery, Entry, MessageQuery, Options, Outcome, Point, Points, RangeQuery, Series, Telemetry,
 };
 
 #[derive(Debug, Clone)]
@@ -45,10 +44,27 @@ fn any_operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
+/// A point that nothing else holds.
+#[derive(Debug, Clone)]
+pub(super) struct Held {
+    pub(super) series: Series,
+    pub(super) time: Timestamp,
+    pub(super) device_time: bool,
+    pub(super) received_at: Timestamp,
+    pub(super) value: Value,
+}
+
+impl Held {
+    fn point(&self) -> Point<'_> {
+        let Self { series, time, device_time, received_at, value } = self;
+        Point { series, time: *time, device_time: *device_time, received_at: *received_at, value }
+    }
+}
+
 #[derive(Default)]
 struct Model {
     /// By device; in the order of arrival.
-    points: BTreeMap<DeviceId, Vec<Point>>,
+    points: BTreeMap<DeviceId, Vec<Held>>,
     seen: HashSet<(DeviceId, MessageId)>,
     samples: u64,
     messages: Vec<Bytes>,
@@ -75,12 +91,12 @@ impl Model {
         }
         self.samples += 1;
         let points = self.points.entry(device.clone()).or_default();
-        points.extend(sample.metrics.iter().map(|metric| Point {
-            series: Arc::new(Series {
+        points.extend(sample.metrics.iter().map(|metric| Held {
+            series: Series {
                 metric: (&*metric.name).into(),
                 unit: metric.unit.as_deref().map(Into::into),
                 kind: kind.as_deref().map(Into::into),
-            }),
+            },
             time: sample.time.unwrap_or(*received_at),
             device_time: sample.time.is_some(),
             received_at: *received_at,
@@ -89,8 +105,8 @@ impl Model {
         Outcome::Stored
     }
 
-    fn range(&self, device: &DeviceId, query: &RangeQuery) -> Vec<Point> {
-        let mut points: Vec<Point> = self.points.get(device).cloned().unwrap_or_default();
+    fn range(&self, device: &DeviceId, query: &RangeQuery) -> Vec<Held> {
+        let mut points: Vec<Held> = self.points.get(device).cloned().unwrap_or_default();
         points.retain(|point| {
             query.metric.as_deref().is_none_or(|metric| metric == &*point.series.metric)
                 && query.from <= point.time
@@ -106,8 +122,16 @@ impl Model {
 }
 
 /// Debug tells NaN from NaN and -0.0 from 0.0, which equality does not.
-fn text(points: &[Point]) -> Vec<String> {
-    points.iter().map(|point| format!("{point:?}")).collect()
+fn text<'a>(points: impl Iterator<Item = Point<'a>>) -> Vec<String> {
+    points.map(|point| format!("{point:?}")).collect()
+}
+
+fn text_of(points: &Points) -> Vec<String> {
+    text(points.iter())
+}
+
+fn text_of_model(points: &[Held]) -> Vec<String> {
+    text(points.iter().map(Held::point))
 }
 
 struct Store {
@@ -216,16 +240,15 @@ fn compare(telemetry: &Telemetry, model: &Model, queries: &[RangeQuery]) {
     for device in &devices() {
         for query in queries {
             let found = telemetry.range(device, query).unwrap();
-            assert_eq!(text(&found), text(&model.range(device, query)), "{query:?}");
+            assert_eq!(text_of(&found), text_of_model(&model.range(device, query)), "{query:?}");
         }
         // All metrics at once: the same points, in the order of time; within one sample any order.
         let everything = RangeQuery::default();
         let found = telemetry.range(device, &everything).unwrap();
-        assert!(found.is_sorted_by_key(|point| point.time));
-        let mut reversed = telemetry.range(device, &RangeQuery { newest_first: true, ..everything.clone() }).unwrap();
-        reversed.reverse();
-        assert_eq!(text(&found), text(&reversed));
-        let (mut found, mut expected) = (text(&found), text(&model.range(device, &everything)));
+        assert!(found.iter().is_sorted_by_key(|point| point.time));
+        let reversed = telemetry.range(device, &RangeQuery { newest_first: true, ..everything.clone() }).unwrap();
+        assert_eq!(text_of(&found), text(reversed.iter().rev()));
+        let (mut found, mut expected) = (text_of(&found), text_of_model(&model.range(device, &everything)));
         found.sort();
         expected.sort();
         assert_eq!(found, expected);
@@ -241,7 +264,7 @@ fn compare(telemetry: &Telemetry, model: &Model, queries: &[RangeQuery]) {
 }
 
 fn compare_latest(telemetry: &Telemetry, model: &Model, device: &DeviceId) {
-    let mut expected: BTreeMap<String, &Point> = BTreeMap::new();
+    let mut expected: BTreeMap<String, &Held> = BTreeMap::new();
     for point in model.points.get(device).map_or(&[][..], Vec::as_slice) {
         let newest = expected.entry(point.series.metric.to_string()).or_insert(point);
         if point.time >= newest.time {
@@ -251,14 +274,14 @@ fn compare_latest(telemetry: &Telemetry, model: &Model, device: &DeviceId) {
     let found = telemetry.latest(device);
     assert_eq!(found.len(), expected.len());
     for (latest, point) in found.into_iter().zip(expected.into_values()) {
-        let found = Point {
-            series: Arc::new(Series { metric: latest.metric, unit: latest.unit, kind: latest.kind }),
+        let found = Held {
+            series: (*latest.series).clone(),
             time: latest.time,
             device_time: latest.device_time,
             received_at: latest.received_at,
             value: latest.value,
         };
-        assert_eq!(text(&[found]), text(std::slice::from_ref(point)));
+        assert_eq!(text_of_model(&[found]), text_of_model(std::slice::from_ref(point)));
     }
 }
 

@@ -9,11 +9,12 @@ use tesaiot_contract::DeviceId;
 use tesaiot_contract::telemetry::Value;
 
 use super::any_time;
-use crate::telemetry::{Algorithm, Bucket, BucketQuery, Fill, PlotPoint, Point, RangeQuery, Telemetry};
+use super::model::Held;
+use crate::telemetry::{Algorithm, Bucket, BucketQuery, Fill, PlotPoint, RangeQuery, Telemetry};
 use crate::time::to_nanoseconds;
 
 /// Points by device, in the order of arrival.
-pub(super) type Points = BTreeMap<DeviceId, Vec<Point>>;
+pub(super) type Points = BTreeMap<DeviceId, Vec<Held>>;
 
 pub(super) fn any_question() -> impl Strategy<Value = BucketQuery> {
     let width = prop_oneof![
@@ -59,7 +60,7 @@ pub(super) fn compare(telemetry: &Telemetry, points: &Points, question: &BucketQ
 }
 
 /// The points of the question, in the order of time; equal times in the order given.
-fn selected<'a>(mut points: Vec<&'a Point>, question: &BucketQuery) -> Vec<&'a Point> {
+fn selected<'a>(mut points: Vec<&'a Held>, question: &BucketQuery) -> Vec<&'a Held> {
     points.retain(|point| {
         *point.series.metric == *question.metric && question.from <= point.time && point.time < question.to
     });
@@ -72,8 +73,8 @@ fn number_of(time: Timestamp, question: &BucketQuery) -> i128 {
     (i128::from(to_nanoseconds(time)) - i128::from(to_nanoseconds(question.origin))).div_euclid(width)
 }
 
-fn buckets(points: Vec<&Point>, question: &BucketQuery) -> Vec<(i128, Bucket)> {
-    let mut by_number: BTreeMap<i128, Vec<&Point>> = BTreeMap::new();
+fn buckets(points: Vec<&Held>, question: &BucketQuery) -> Vec<(i128, Bucket)> {
+    let mut by_number: BTreeMap<i128, Vec<&Held>> = BTreeMap::new();
     for point in selected(points, question) {
         by_number.entry(number_of(point.time, question)).or_default().push(point);
     }
@@ -107,7 +108,7 @@ fn start(number: i128, question: &BucketQuery) -> Timestamp {
     crate::time::from_nanoseconds(start.clamp(i64::MIN.into(), i64::MAX.into()).try_into().unwrap())
 }
 
-fn bucket(points: &[&Point], start: Timestamp) -> Bucket {
+fn bucket(points: &[&Held], start: Timestamp) -> Bucket {
     let numbers: Vec<f64> = points.iter().filter_map(|point| number(&point.value)).collect();
     let real: Vec<f64> = numbers.iter().copied().filter(|number| !number.is_nan()).collect();
     let sum = (!real.is_empty()).then(|| real.iter().sum::<f64>());
@@ -235,14 +236,15 @@ fn compare_export(telemetry: &Telemetry, device: &DeviceId, question: &BucketQue
         for batch in telemetry.export(device, &query) {
             let batch = batch.unwrap();
             assert!(!batch.is_empty());
-            exported.extend(batch);
+            exported.extend(batch.iter().map(|point| format!("{point:?}")));
         }
         let expected = telemetry.range(device, &query).unwrap();
-        assert_eq!(format!("{exported:?}"), format!("{expected:?}"), "{query:?}");
+        let expected: Vec<String> = expected.iter().map(|point| format!("{point:?}")).collect();
+        assert_eq!(exported, expected, "{query:?}");
     }
 }
 
-fn compare_plots(telemetry: &Telemetry, device: &DeviceId, points: &[Point], question: &BucketQuery) {
+fn compare_plots(telemetry: &Telemetry, device: &DeviceId, points: &[Held], question: &BucketQuery) {
     let query = RangeQuery {
         metric: Some(question.metric.clone()),
         from: question.from,
@@ -286,7 +288,8 @@ fn compare_fleet(telemetry: &Telemetry) {
     }
     assert_eq!(format!("{found:?}"), format!("{expected:?}"));
     for (id, latest) in telemetry.latest_all(None, usize::MAX, Some("a")) {
-        let expected: Vec<_> = telemetry.latest(&id).into_iter().filter(|latest| &*latest.metric == "a").collect();
+        let expected: Vec<_> =
+            telemetry.latest(&id).into_iter().filter(|latest| &*latest.series.metric == "a").collect();
         assert_eq!(format!("{latest:?}"), format!("{expected:?}"));
     }
 }

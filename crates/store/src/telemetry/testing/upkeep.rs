@@ -271,7 +271,9 @@ fn a_store_over_its_size_drops_the_oldest_days_of_all_devices_and_the_file_shrin
     let after = telemetry.counts();
     assert!(after.chunk_bytes < 1 << 20 && after.chunk_bytes > 1 << 18, "{after:?}");
     assert_eq!(before.chunks, after.chunks + after.chunks_dropped);
-    let oldest = |device| telemetry.range(device, &RangeQuery { limit: 1, ..RangeQuery::default() }).unwrap()[0].time;
+    let oldest = |device| {
+        telemetry.range(device, &RangeQuery { limit: 1, ..RangeQuery::default() }).unwrap().get(0).unwrap().time
+    };
     assert_eq!(oldest(&one), oldest(&two), "the same days of both");
     assert!(oldest(&one) < from_nanoseconds(START + 29 * DAY), "the last two days stay");
     appender.close().unwrap();
