@@ -148,4 +148,21 @@ pub enum RequestError {
     /// The key is of a type that is not accepted.
     #[error("the key type is not accepted: use P-256, P-384, Ed25519, or RSA with 2048 to 4096 bits")]
     KeyType,
+    /// The subject has not exactly one common name, or it is not the device's id.
+    #[error("its common name (CN) is not the device id, exactly")]
+    WrongName,
+}
+
+impl RequestError {
+    /// A stable word for programs.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::TooLarge { .. } => "csr_too_large",
+            Self::Malformed => "csr_malformed",
+            Self::SignatureAlgorithm => "csr_signature_algorithm",
+            Self::BadSignature => "csr_bad_signature",
+            Self::KeyType => "csr_key_type",
+            Self::WrongName => "csr_wrong_name",
+        }
+    }
 }

@@ -10,6 +10,7 @@ use crate::issued::{Issued, Signed};
 use crate::key::SecretKey;
 use crate::names;
 use crate::profile;
+use crate::request;
 use crate::serial::Serial;
 use crate::validity::{Period, Validity};
 
@@ -60,6 +61,7 @@ impl Authority {
             not_before: period.not_before,
             not_after: period.not_after,
             fingerprint_sha256,
+            key_fingerprint: request::key_fingerprint(public_key),
         })
     }
 }

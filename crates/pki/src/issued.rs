@@ -22,6 +22,8 @@ pub struct Issued {
     pub not_after: Timestamp,
     /// SHA-256 of the leaf's DER
     pub fingerprint_sha256: [u8; 32],
+    /// SHA-256 of the public key (SubjectPublicKeyInfo)
+    pub key_fingerprint: [u8; 32],
 }
 
 impl fmt::Debug for Issued {
@@ -48,6 +50,8 @@ pub struct Signed {
     pub not_after: Timestamp,
     /// SHA-256 of the leaf's DER
     pub fingerprint_sha256: [u8; 32],
+    /// SHA-256 of the public key (SubjectPublicKeyInfo)
+    pub key_fingerprint: [u8; 32],
 }
 
 impl Signed {
@@ -59,6 +63,7 @@ impl Signed {
             not_before: self.not_before,
             not_after: self.not_after,
             fingerprint_sha256: self.fingerprint_sha256,
+            key_fingerprint: self.key_fingerprint,
         }
     }
 }

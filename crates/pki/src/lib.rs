@@ -6,7 +6,8 @@
 //!
 //! One file per verb ([`Authority::create`], [`Authority::open`], [`Authority::issue_server`] and
 //! [`Authority::issue_device`], [`Authority::sign_csr`]). What a certificate may say is decided
-//! here and nowhere else: nothing of a request reaches a certificate but its public key.
+//! here and nowhere else: nothing of a request reaches a certificate but its public key, and its common name must be
+//! the device's.
 
 mod authority;
 mod create;
@@ -28,5 +29,6 @@ pub use authority::Authority;
 pub use create::{CreateOptions, RootKey};
 pub use error::{CreateError, IssueError, OpenError, RequestError};
 pub use issued::{Issued, Signed};
+pub use request::Request;
 pub use serial::{InvalidSerial, Serial};
 pub use validity::{BACKDATED, DEVICE_LIFETIME, SERVER_LIFETIME, Validity};

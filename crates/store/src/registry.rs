@@ -19,6 +19,7 @@ mod certificates;
 mod check;
 mod credentials;
 mod devices;
+mod enrolment;
 mod schema;
 mod secrets;
 mod sessions;
@@ -36,6 +37,7 @@ pub use certificates::{Certificate, CertificateState, CertificateStatus};
 pub use check::check_file;
 pub use credentials::{Credential, CredentialId, CredentialKind, DeviceAuthentication, Refusal};
 pub use devices::{AuthMode, Device, NewDevice, Seen};
+pub use enrolment::{Certification, Certified, Claim, EnrolmentToken, NotCertified};
 pub use tokens::{OperatorToken, TokenId};
 pub use users::{Role, User, UserId};
 

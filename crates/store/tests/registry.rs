@@ -43,6 +43,7 @@ impl Fixture {
                 not_after: at(until),
                 fingerprint: "ab".into(),
                 issued_at: at(0),
+                key_fingerprint: None,
             })
             .unwrap();
     }

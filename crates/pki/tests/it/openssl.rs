@@ -104,7 +104,10 @@ fn requests_that_openssl_makes_are_signed() {
         ("ed25519", "ed25519"),
         ("rsa", "rsa:2048"),
     ] {
-        succeed(path, &format!("req -new -newkey {key} -nodes -keyout {file}.key -out {file}.csr -subj /CN=x"));
+        succeed(
+            path,
+            &format!("req -new -newkey {key} -nodes -keyout {file}.key -out {file}.csr -subj /CN=bed-17_monitor"),
+        );
         let csr = fs::read_to_string(path.join(format!("{file}.csr"))).unwrap();
         let signed = authority.sign_csr(&device(), &csr, Validity::device(now())).unwrap();
         fs::write(path.join(format!("{file}.pem")), &signed.chain_pem).unwrap();
@@ -127,7 +130,7 @@ fn weak_and_unknown_keys_are_refused() {
         ("ed448", RequestError::KeyType),
         ("rsa:2048 -sha1", RequestError::SignatureAlgorithm),
     ] {
-        let arguments = format!("req -new -newkey {key} -nodes -keyout key -out csr -subj /CN=x");
+        let arguments = format!("req -new -newkey {key} -nodes -keyout key -out csr -subj /CN=bed-17_monitor");
         succeed(folder.path(), &arguments);
         let csr = fs::read_to_string(folder.path().join("csr")).unwrap();
         match authority.sign_csr(&device(), &csr, Validity::device(now())) {

@@ -1,18 +1,26 @@
 //! Certificate signing requests: proof of possession, accepted keys, ignored wishes.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PublicKeyData,
+    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PublicKeyData,
 };
 use rustls_pki_types::CertificateSigningRequestDer;
 use rustls_pki_types::pem::PemObject;
-use tesaiot_pki::{IssueError, RequestError, Serial, Validity};
+use tesaiot_pki::{IssueError, Request, RequestError, Serial, Validity};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::support::{authority, chain, device, now};
 
 fn request(key: &KeyPair) -> String {
-    let parameters = CertificateParams::default();
+    request_of(&["bed-17_monitor"], key)
+}
+
+fn request_of(common_names: &[&str], key: &KeyPair) -> String {
+    let mut parameters = CertificateParams::default();
+    parameters.distinguished_name = DistinguishedName::new();
+    for name in common_names {
+        parameters.distinguished_name.push(DnType::CommonName, *name);
+    }
     parameters.serialize_request(key).unwrap().pem().unwrap()
 }
 
@@ -41,7 +49,7 @@ fn a_request_gets_its_key_signed_and_none_of_its_wishes() {
     let (_folder, authority) = authority();
     let key = KeyPair::generate().unwrap();
     let mut wishes = CertificateParams::new(vec!["broker.example".to_owned()]).unwrap();
-    wishes.distinguished_name.push(DnType::CommonName, "another-device");
+    wishes.distinguished_name.push(DnType::CommonName, "bed-17_monitor");
     wishes.distinguished_name.push(DnType::OrganizationName, "Evil");
     wishes.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     wishes.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -67,6 +75,26 @@ fn a_request_gets_its_key_signed_and_none_of_its_wishes() {
         others.map(|e| (e.oid.to_string(), e.critical, e.value.to_vec())).collect::<Vec<_>>()
     };
     assert_eq!(extensions(&leaf), extensions(&ours));
+}
+
+/// A name that begins with the device's, or is spelled otherwise, is another device's.
+#[test]
+fn a_request_for_another_name_is_refused() {
+    let key = KeyPair::generate().unwrap();
+    for name in ["another-device", "bed-17_monitor2", "bed-17_monito", "BED-17_MONITOR", "bed-17_monitor ", ""] {
+        assert_eq!(refusal(&request_of(&[name], &key)), RequestError::WrongName, "{name:?}");
+    }
+    assert_eq!(refusal(&request_of(&[], &key)), RequestError::WrongName);
+}
+
+#[test]
+fn a_key_is_known_again_by_its_fingerprint() {
+    let (_folder, authority) = authority();
+    let (key, other) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+    let read = |key: &KeyPair| Request::from_pem(&request(key)).unwrap().key_fingerprint();
+    let signed = authority.sign_csr(&device(), &request(&key), Validity::device(now())).unwrap();
+    assert_eq!(signed.key_fingerprint, read(&key));
+    assert_ne!(read(&key), read(&other));
 }
 
 #[test]

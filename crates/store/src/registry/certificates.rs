@@ -1,7 +1,7 @@
 //! Certificates of devices: which one is current, which are still let in, which are revoked.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use tesaiot_contract::DeviceId;
 
 use super::credentials::find_device;
@@ -25,6 +25,8 @@ pub struct Certificate {
     pub fingerprint: String,
     /// When it was issued.
     pub issued_at: Timestamp,
+    /// SHA-256 of the public key, in hexadecimal; none when nobody noted it.
+    pub key_fingerprint: Option<String>,
 }
 
 /// A recorded certificate and what became of it.
@@ -46,7 +48,8 @@ pub struct CertificateState {
 pub enum CertificateStatus {
     /// The newest certificate of the device.
     Current,
-    /// The one before the newest, still within its dates: a renewal may be under way.
+    /// The one before the newest that is in use, still within its dates: a renewal may be under way. A certificate that
+    /// the device asked for and never used does not make another one older: its answer may have been lost.
     Previous,
     /// Revoked.
     Revoked,
@@ -81,7 +84,7 @@ impl CertificateStatus {
 }
 
 const COLUMNS: &str = "device, serial, not_before, not_after, fingerprint, issued_at, \
-                       retired_at, revoked_at, revocation_reason";
+                       retired_at, revoked_at, revocation_reason, key_fingerprint";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<CertificateState> {
     Ok(CertificateState {
@@ -92,6 +95,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<CertificateState> {
             not_after: from_nanoseconds(row.get(3)?),
             fingerprint: row.get(4)?,
             issued_at: from_nanoseconds(row.get(5)?),
+            key_fingerprint: row.get(9)?,
         },
         retired_at: row.get::<_, Option<i64>>(6)?.map(from_nanoseconds),
         revoked_at: row.get::<_, Option<i64>>(7)?.map(from_nanoseconds),
@@ -100,7 +104,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<CertificateState> {
 }
 
 /// Tools print serials in either case, with colons and with leading zeros; these are one number.
-fn normalised(serial: &str) -> String {
+pub(super) fn normalised(serial: &str) -> String {
     let digits: String =
         serial.chars().filter(|character| *character != ':').map(|character| character.to_ascii_lowercase()).collect();
     match digits.trim_start_matches('0') {
@@ -118,30 +122,11 @@ impl Registry {
     /// [`StoreError::NotFound`] without such a device, [`StoreError::AlreadyExists`] for a
     /// serial that is recorded already, [`StoreError::Invalid`] for one that is not hexadecimal.
     pub fn record_certificate(&self, certificate: &Certificate) -> Result<(), StoreError> {
-        let serial = normalised(&certificate.serial);
-        if !serial.chars().all(|character| character.is_ascii_hexdigit()) {
-            return Err(StoreError::Invalid { what: "a serial number", reason: "must be hexadecimal" });
-        }
         self.write(|transaction| {
             if find_device(transaction, &certificate.device)?.is_none() {
                 return Err(Failure::not_found("device", &certificate.device));
             }
-            transaction
-                .prepare_cached(
-                    "INSERT INTO certificate
-                     (device, serial, not_before, not_after, fingerprint, issued_at)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                )?
-                .execute(params![
-                    certificate.device.as_str(),
-                    serial,
-                    to_nanoseconds(certificate.not_before),
-                    to_nanoseconds(certificate.not_after),
-                    certificate.fingerprint,
-                    to_nanoseconds(certificate.issued_at),
-                ])
-                .map_err(|error| Failure::from(error).or_exists("certificate", &serial))?;
-            Ok(())
+            insert(transaction, certificate, None)
         })
     }
 
@@ -154,6 +139,42 @@ impl Registry {
     ) -> Result<CertificateStatus, StoreError> {
         let serial = normalised(serial);
         self.read(|connection| Ok(check(connection, device, &serial, now)?))
+    }
+
+    /// As [`Registry::check_certificate`], of a device that comes in with it: a new certificate is in use from here on.
+    pub fn admit_certificate(
+        &self,
+        device: &DeviceId,
+        serial: &str,
+        now: Timestamp,
+    ) -> Result<CertificateStatus, StoreError> {
+        let serial = normalised(serial);
+        let (status, is_pending) = self.read(|connection| {
+            let mut pending = connection.prepare_cached("SELECT pending FROM certificate WHERE serial = ?1")?;
+            let is_pending = pending.query_row([&serial], |row| row.get(0)).optional()?.unwrap_or(false);
+            Ok((check(connection, device, &serial, now)?, is_pending))
+        })?;
+        if is_pending && status.is_accepted() {
+            self.write(|transaction| {
+                transaction
+                    .prepare_cached("UPDATE certificate SET pending = 0 WHERE serial = ?1")?
+                    .execute([&serial])?;
+                Ok(())
+            })?;
+        }
+        Ok(status)
+    }
+
+    /// Revokes every certificate of a device, now and in one change. Returns how many were not revoked before.
+    pub fn revoke_certificates_of(&self, device: &DeviceId, reason: &str, now: Timestamp) -> Result<usize, StoreError> {
+        self.write(|transaction| {
+            Ok(transaction
+                .prepare_cached(
+                    "UPDATE certificate SET revoked_at = ?2, revocation_reason = ?3
+                     WHERE device = ?1 AND revoked_at IS NULL",
+                )?
+                .execute(params![device.as_str(), to_nanoseconds(now), reason])?)
+        })
     }
 
     /// Revokes a certificate, now. Revoking it again keeps the first time and reason. Sessions
@@ -217,7 +238,38 @@ impl Registry {
     }
 }
 
-fn check(
+/// Adds a certificate. With `chain` it is one that the device asked for, and has yet to use.
+pub(super) fn insert(
+    transaction: &Transaction<'_>,
+    certificate: &Certificate,
+    chain: Option<&str>,
+) -> Result<(), Failure> {
+    let serial = normalised(&certificate.serial);
+    if !serial.chars().all(|character| character.is_ascii_hexdigit()) {
+        return Err(Failure::Rule(StoreError::Invalid { what: "a serial number", reason: "must be hexadecimal" }));
+    }
+    transaction
+        .prepare_cached(
+            "INSERT INTO certificate (device, serial, not_before, not_after, fingerprint, issued_at, key_fingerprint,
+                                      chain, pending)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        )?
+        .execute(params![
+            certificate.device.as_str(),
+            serial,
+            to_nanoseconds(certificate.not_before),
+            to_nanoseconds(certificate.not_after),
+            certificate.fingerprint,
+            to_nanoseconds(certificate.issued_at),
+            certificate.key_fingerprint,
+            chain,
+            chain.is_some(),
+        ])
+        .map_err(|error| Failure::from(error).or_exists("certificate", &serial))?;
+    Ok(())
+}
+
+pub(super) fn check(
     connection: &Connection,
     device: &DeviceId,
     serial: &str,
@@ -225,29 +277,33 @@ fn check(
 ) -> rusqlite::Result<CertificateStatus> {
     let found = find_device(connection, device)?;
     let mut statement = connection.prepare_cached(
-        "SELECT serial, not_after, retired_at, revoked_at FROM certificate
+        "SELECT serial, not_after, retired_at, revoked_at, pending FROM certificate
          WHERE device = ?1 ORDER BY number DESC",
     )?;
     let mut rows = statement.query([device.as_str()])?;
     // A revoked certificate says so even when its device is gone or disabled. The age of the
-    // presented one counts all newer ones, revoked or not: revoking the current certificate
-    // must not bring an old one back.
-    let mut age = 0;
+    // presented one counts all newer ones that came into use, revoked or not: revoking the current
+    // certificate must not bring an old one back.
+    let (mut is_newest, mut age) = (true, 0);
     let status = loop {
         let Some(row) = rows.next()? else {
             break CertificateStatus::Unknown;
         };
+        let is_pending: bool = row.get(4)?;
+        let is_revoked = row.get::<_, Option<i64>>(3)?.is_some();
         if row.get_ref(0)?.as_str()? != serial {
-            age += 1;
+            is_newest = false;
+            age += i32::from(!is_pending || is_revoked);
             continue;
         }
         let not_after: i64 = row.get(1)?;
         let is_retired = row.get::<_, Option<i64>>(2)?.is_some();
-        let is_revoked = row.get::<_, Option<i64>>(3)?.is_some();
         break match age {
             _ if is_revoked => CertificateStatus::Revoked,
-            0 => CertificateStatus::Current,
-            1 if !is_retired && to_nanoseconds(now) <= not_after => CertificateStatus::Previous,
+            _ if is_newest => CertificateStatus::Current,
+            // Another one was asked for before this one was used.
+            _ if is_pending => CertificateStatus::Superseded,
+            0 | 1 if !is_retired && to_nanoseconds(now) <= not_after => CertificateStatus::Previous,
             _ => CertificateStatus::Superseded,
         };
     };

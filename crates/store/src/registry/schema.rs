@@ -3,7 +3,8 @@
 use crate::file::Migrations;
 
 /// The steps, oldest first. A released step is never edited: a change is a new step.
-pub(super) const MIGRATIONS: Migrations = &["
+pub(super) const MIGRATIONS: Migrations = &[
+    "
     CREATE TABLE device (
         id           TEXT    NOT NULL PRIMARY KEY,
         name         TEXT    NOT NULL,
@@ -84,4 +85,27 @@ pub(super) const MIGRATIONS: Migrations = &["
         detail  TEXT    NOT NULL,
         hash    BLOB    NOT NULL
     ) STRICT;
-"];
+",
+    "
+    -- SHA-256 of the public key, in hexadecimal: NULL for certificates recorded before this format.
+    ALTER TABLE certificate ADD COLUMN key_fingerprint TEXT;
+    -- What the device is sent again when it asks again with the same key: NULL where it was sent with its key.
+    ALTER TABLE certificate ADD COLUMN chain TEXT;
+    -- Signed for a key of the device's own and never seen in use: the one before it counts as current.
+    ALTER TABLE certificate ADD COLUMN pending INTEGER NOT NULL DEFAULT 0 CHECK (pending IN (0, 1));
+    CREATE INDEX certificate_by_key ON certificate (key_fingerprint) WHERE key_fingerprint IS NOT NULL;
+
+    CREATE TABLE enrolment_token (
+        number     INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+        device     TEXT    NOT NULL REFERENCES device (id) ON DELETE CASCADE,
+        hash       BLOB    NOT NULL UNIQUE,
+        created_at INTEGER NOT NULL,
+        expires_at INTEGER NOT NULL,
+        revoked_at INTEGER,
+        used_at    INTEGER,
+        -- The key it was used with.
+        used_key   TEXT
+    ) STRICT;
+    CREATE INDEX enrolment_token_of_device ON enrolment_token (device);
+",
+];

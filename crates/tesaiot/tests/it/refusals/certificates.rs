@@ -204,6 +204,7 @@ fn record(scene: &Scene, device: &DeviceId, issued: &Issued) {
         not_after: issued.not_after,
         fingerprint: issued.fingerprint_sha256.iter().map(|byte| format!("{byte:02x}")).collect(),
         issued_at: issued.not_before,
+        key_fingerprint: None,
     });
     recorded.expect("a record");
 }
