@@ -5,6 +5,7 @@
 
 mod broker;
 mod caller;
+mod certificates;
 mod devices;
 mod letters;
 mod live;
@@ -29,6 +30,7 @@ use tesaiot_store::registry::Device;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::enrolment::Enrolment;
 use crate::incidents::Incidents;
 use crate::ingest::Ingest;
 use crate::presence::Presence;
@@ -50,6 +52,7 @@ const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
 #[derive(Clone)]
 pub(crate) struct State {
     provisioning: Provisioning,
+    enrolment: Enrolment,
     telemetry: Telemetry,
     ingest: Ingest,
     incidents: Incidents,
@@ -72,6 +75,7 @@ pub(crate) struct State {
 /// What a [`State`] is made of.
 pub(crate) struct Parts {
     pub(crate) provisioning: Provisioning,
+    pub(crate) enrolment: Enrolment,
     pub(crate) telemetry: Telemetry,
     pub(crate) ingest: Ingest,
     pub(crate) incidents: Incidents,
@@ -83,10 +87,11 @@ pub(crate) struct Parts {
 
 impl State {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { provisioning, telemetry, ingest, incidents, presence, limits, files, stop } = parts;
+        let Parts { provisioning, enrolment, telemetry, ingest, incidents, presence, limits, files, stop } = parts;
         let batch_limits = Limits { max_payload_bytes: MAX_BODY_BYTES, ..limits };
         Self {
             provisioning,
+            enrolment,
             telemetry,
             ingest,
             incidents,
@@ -103,7 +108,7 @@ impl State {
 }
 
 /// Every path of the interface.
-fn router(state: State) -> Router {
+pub(crate) fn router(state: State) -> Router {
     let paths = Router::new()
         .route("/health", get(public::health))
         .route("/certificates/public/ca-certificate", get(public::ca_certificate))
@@ -124,7 +129,15 @@ fn router(state: State) -> Router {
         .route("/devices/{id}/disable", post(devices::disable))
         .route("/devices/{id}/api-keys", post(devices::rotate_api_key))
         .route("/devices/{id}/bundle.zip", post(devices::bundle))
+        .route("/devices/{id}/csr", post(certificates::request))
+        .route("/devices/{id}/certificate/issue", post(certificates::issue))
+        .route("/devices/{id}/certificate/renew", post(certificates::issue))
+        .route("/devices/{id}/certificate/sign-csr", post(certificates::sign))
         .route("/devices/{id}/certificate/revoke", post(devices::revoke))
+        .route(
+            "/devices/{id}/enrolment-tokens",
+            get(certificates::tokens).post(certificates::make_token).delete(certificates::revoke_tokens),
+        )
         .route("/devices/{id}/telemetry", get(telemetry::range).post(telemetry::post_for_device))
         .route("/devices/{id}/telemetry/latest", get(telemetry::latest))
         .route("/devices/{id}/gaps", get(telemetry::gaps))
@@ -137,6 +150,24 @@ fn router(state: State) -> Router {
         .nest("/api/v1", paths)
         .route("/ws/telemetry", get(live::feed))
         .route("/metrics", get(metrics::metrics))
+        .fallback(problem::no_such_path)
+        .method_not_allowed_fallback(problem::no_such_method)
+        .with_state(state)
+}
+
+/// What a device asks for itself, with its certificate.
+pub(crate) fn device_router(state: State) -> Router {
+    let paths = Router::new()
+        .route("/health", get(public::health))
+        .route("/certificates/public/ca-certificate", get(public::ca_certificate))
+        .route("/telemetry", post(telemetry::post))
+        .route("/telemetry/batch", post(telemetry::post_batch))
+        .route("/devices/{id}", get(devices::show))
+        .route("/devices/{id}/csr", post(certificates::request))
+        .route("/devices/{id}/telemetry", post(telemetry::post_for_device));
+    Router::new()
+        .nest("/api/v1/external", paths.clone())
+        .nest("/api/v1", paths)
         .fallback(problem::no_such_path)
         .method_not_allowed_fallback(problem::no_such_method)
         .with_state(state)

@@ -9,13 +9,15 @@ use std::time::Instant;
 use tesaiot_broker::storage::Restored;
 use tesaiot_broker::{Broker, Listener, Transport};
 use tesaiot_contract::bundle::Bundle;
+use tesaiot_contract::endpoints::base_url;
 use tesaiot_contract::{DeviceId, Endpoints};
+use tesaiot_mqtt::Message;
 use tesaiot_pki::Authority;
 use tesaiot_store::registry::{Device, NewDevice};
 use tesaiot_store::{Registry, Telemetry};
 use tesaiot_tls::{ClientCertificates, ServerIdentity, TrustAnchors, Versions, server_config, server_identity_channel};
 use tokio::net::TcpListener;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -23,6 +25,7 @@ use crate::administrators::{Administrators, Told};
 use crate::api;
 use crate::config::Config;
 use crate::data_dir::DataDir;
+use crate::enrolment::Enrolment;
 use crate::error::{BuildError, RunError};
 use crate::first_start::{self, FirstStart};
 use crate::gate::Gate;
@@ -34,6 +37,8 @@ use crate::provisioning::{Provisioning, ProvisioningError};
 use crate::server_renewal::Renewal;
 use crate::sessions::{self, KeeperThread, Kept, SessionKeeper};
 
+/// Messages of the platform's own that may wait for the broker.
+const ANSWERS: usize = 64;
 /// The path of MQTT over WebSocket (the wire contract, section 1).
 const WSS_PATH: &str = "/mqtt";
 
@@ -48,6 +53,8 @@ pub struct Addresses {
     pub wss: SocketAddr,
     /// REST and the live feed.
     pub https: SocketAddr,
+    /// REST for devices with a certificate.
+    pub ingest: SocketAddr,
 }
 
 /// A platform that is built and bound, and not yet serving.
@@ -61,6 +68,7 @@ pub struct App {
     broker: Broker<Gate>,
     listeners: Vec<Listener>,
     api: api::Server,
+    device_api: api::Server,
     ingest: Ingest,
     writer: Writer,
     keeping: KeeperThread,
@@ -89,7 +97,9 @@ impl App {
         let mqtt_tls = bind(config.bind, config.mqtt_tls_port).await?;
         let wss = bind(config.bind, config.wss_port).await?;
         let https = bind(config.bind, config.https_port).await?;
-        let addresses = Addresses { mqtt: mqtt.1, mqtt_tls: mqtt_tls.1, wss: wss.1, https: https.1 };
+        let ingesting = bind(config.bind, config.ingest_port()).await?;
+        let addresses =
+            Addresses { mqtt: mqtt.1, mqtt_tls: mqtt_tls.1, wss: wss.1, https: https.1, ingest: ingesting.1 };
 
         // What is on disk.
         let opened = {
@@ -111,6 +121,12 @@ impl App {
         let presence = Presence::default();
         tasks.spawn(presence.clone().write_until(registry.clone(), stop.clone()));
 
+        // Certificates for devices.
+        let authority = Arc::new(authority);
+        let (lifetime, grace) = (config.device_certificate_lifetime, config.renewal_grace);
+        let enrolment = Enrolment::new(registry.clone(), Arc::clone(&authority), incidents.clone(), lifetime, grace);
+        let (answers, answered) = mpsc::channel(ANSWERS);
+
         // Who may come in, and the broker behind that gate.
         let administrators = Administrators::default();
         let gate = Gate {
@@ -119,6 +135,8 @@ impl App {
             incidents: incidents.clone(),
             presence: presence.clone(),
             administrators: administrators.clone(),
+            enrolment: enrolment.clone(),
+            answers,
         };
         let room = open_files::room();
         let mut bounds = config.broker.clone();
@@ -131,6 +149,8 @@ impl App {
             let Restored { sessions, messages, retained, unreadable } = restored;
             tracing::info!(sessions, messages, retained, unreadable, "sessions of the last run are back");
         }
+
+        tasks.spawn(publish_answers(broker.clone(), answered, stop.clone()));
 
         let told = Told {
             broker: broker.clone(),
@@ -146,6 +166,8 @@ impl App {
         let (identity, shown) = server_identity_channel();
         identity.publish(server);
         let trust = TrustAnchors::from_pem(&authority.trust_chain_pem())?;
+        let required = ClientCertificates::Required(trust.clone());
+        let ingest_config = server_config(&shown, required, Versions::Both, &[b"http/1.1"])?;
         let clients = if config.require_client_certificate {
             ClientCertificates::Required(trust)
         } else {
@@ -163,7 +185,6 @@ impl App {
         ];
 
         // What operators and HTTPS devices reach.
-        let authority = Arc::new(authority);
         let renewal = Renewal {
             data: data.clone(),
             authority: Arc::clone(&authority),
@@ -172,19 +193,33 @@ impl App {
             every: config.certificate_check,
         };
         tasks.spawn(renewal.run(stop.clone()));
-        let provisioning = Provisioning { registry, authority, broker: broker.clone(), endpoints };
+        let provisioning = Provisioning {
+            registry,
+            authority,
+            broker: broker.clone(),
+            ingest_base_url: base_url(&endpoints.mqtt_host, addresses.ingest.port()),
+            endpoints,
+            certificate_lifetime: lifetime,
+        };
         let live = ingest.live_sender();
         let state = api::State::new(api::Parts {
             provisioning: provisioning.clone(),
+            enrolment,
             telemetry: telemetry.clone(),
             ingest: ingest.clone(),
-            incidents,
+            incidents: incidents.clone(),
             presence,
             limits: config.limits.clone(),
             files: measured_files(&data),
             stop: stop.clone(),
         });
-        let api = api::Server::new(https.0, https_config, state, room.https, config.https_write_timeout);
+        let timeout = config.https_write_timeout;
+        let (for_devices, for_all) = (api::device_router(state.clone()), api::router(state));
+        // One in four connections is for devices with a certificate: strangers cannot take their places.
+        let rooms = (room.https - room.https / 4, room.https / 4);
+        let api = api::Server::new("https", https.0, https_config, for_all, incidents.clone(), rooms.0, timeout);
+        let device_api =
+            api::Server::new("ingest", ingesting.0, ingest_config, for_devices, incidents, rooms.1, timeout);
 
         let platform = Platform { provisioning, telemetry, live };
         Ok(Self {
@@ -197,6 +232,7 @@ impl App {
             broker,
             listeners,
             api,
+            device_api,
             ingest,
             writer,
             keeping,
@@ -235,11 +271,13 @@ impl App {
 
     /// Serves until `shutdown` resolves, then drains: stop accepting, commit, acknowledge, close.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
-        let Self { config, platform, broker, listeners, api, ingest, writer, keeping, tasks, stop, .. } = self;
+        let Self { config, platform, broker, listeners, api, device_api, ingest, writer, keeping, tasks, stop, .. } =
+            self;
         for listener in listeners {
             broker.listen(listener);
         }
         tasks.spawn(api.run(stop.clone()));
+        tasks.spawn(device_api.run(stop.clone()));
         let lost_writer = tokio::select! {
             () = shutdown => false,
             () = ingest.writer_ended() => true,
@@ -340,6 +378,19 @@ impl Opened {
         first_start::operator_access(&data, &registry, url)?;
         let first_start = secrets.first_start();
         Ok(Self { data, host_names, authority, registry, telemetry, appender, sessions, server, first_start })
+    }
+}
+
+/// Hands the platform's own messages to the broker until `stop`.
+async fn publish_answers(broker: Broker<Gate>, mut answers: mpsc::Receiver<Message>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            answer = answers.recv() => match answer {
+                Some(answer) => drop(broker.publish(&answer)),
+                None => return,
+            }
+        }
     }
 }
 

@@ -17,6 +17,9 @@ pub const WSS_PORT: u16 = 8084;
 /// REST and the live feed.
 pub const HTTPS_PORT: u16 = 8443;
 
+/// HTTPS with a client certificate.
+pub const INGEST_PORT: u16 = 9444;
+
 /// What becomes of the root's private key on the first start.
 #[derive(Clone, Debug)]
 pub enum RootKey {
@@ -47,6 +50,9 @@ pub struct Config {
     pub wss_port: u16,
     /// REST. 0 takes any free port.
     pub https_port: u16,
+    /// REST for devices with a certificate, and for nobody else. 0 takes any free port, and so does `None` where
+    /// [`Config::https_port`] is 0; otherwise it is [`INGEST_PORT`].
+    pub ingest_port: Option<u16>,
     /// Whether [`Config::mqtt_port`] is for clients with a certificate only.
     pub require_client_certificate: bool,
     /// Organization in the subjects of the certificate authority.
@@ -63,6 +69,10 @@ pub struct Config {
     pub https_write_timeout: Duration,
     /// How often `$SYS/broker/…` is told to administrators, and their right to hear it is looked at again.
     pub system_topics_period: Duration,
+    /// How long a certificate of a device lasts.
+    pub device_certificate_lifetime: Duration,
+    /// How long after the end of its certificate a device is given another for the same key.
+    pub renewal_grace: Duration,
     /// How often the server's certificate is looked at, and renewed when it is due or gone.
     pub certificate_check: Duration,
     /// How long a drain may take.
@@ -82,6 +92,7 @@ impl Config {
             mqtt_tls_port: MQTT_TLS_PORT,
             wss_port: WSS_PORT,
             https_port: HTTPS_PORT,
+            ingest_port: None,
             require_client_certificate: false,
             organization: "tesaiot".into(),
             root_key: RootKey::Encrypted { passphrase: None },
@@ -90,9 +101,16 @@ impl Config {
             store: tesaiot_store::telemetry::Options::default(),
             https_write_timeout: Duration::from_secs(30),
             system_topics_period: Duration::from_secs(10),
+            device_certificate_lifetime: tesaiot_pki::DEVICE_LIFETIME,
+            renewal_grace: Duration::from_secs(30 * 86_400),
             certificate_check: Duration::from_secs(3600),
             grace: Duration::from_secs(10),
         }
+    }
+
+    /// The port for devices with a certificate.
+    pub(crate) fn ingest_port(&self) -> u16 {
+        self.ingest_port.unwrap_or(if self.https_port == 0 { 0 } else { INGEST_PORT })
     }
 
     /// Everything that is wrong with it, in words for the operator.
@@ -109,6 +127,7 @@ impl Config {
             ("the MQTT TLS port", self.mqtt_tls_port),
             ("the WebSocket port", self.wss_port),
             ("the HTTPS port", self.https_port),
+            ("the HTTPS port for certificates", self.ingest_port()),
         ];
         for (index, (name, port)) in ports.iter().enumerate() {
             for (other, same) in &ports[index + 1..] {

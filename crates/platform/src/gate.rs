@@ -7,13 +7,16 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use tesaiot_broker::{Action, Connecting, Event, Host, Receipt, Refusal, Verdict};
-use tesaiot_contract::{DeviceId, DeviceTopic, topic};
-use tesaiot_mqtt::Message;
+use tesaiot_contract::{DeviceId, DeviceTopic, TopicKind, topic};
+use tesaiot_mqtt::packet::PublishAckReason;
+use tesaiot_mqtt::{Message, QoS};
 use tesaiot_pki::Serial;
 use tesaiot_store::registry::{DeviceAuthentication, Registry};
 use tesaiot_tls::CertificateSummary;
+use tokio::sync::mpsc;
 
 use crate::administrators::{Administrator, Administrators};
+use crate::enrolment::{self, Enrolment, EnrolmentError, Right};
 use crate::incidents::Incidents;
 use crate::ingest::Ingest;
 use crate::presence::Presence;
@@ -22,9 +25,20 @@ use crate::presence::Presence;
 #[derive(Debug)]
 pub(crate) enum Identity {
     /// A device, by its certificate or secret.
-    Device(DeviceId),
+    Device(DeviceId, Proof),
     /// Somebody who looks after the platform.
     Administrator(Administrator),
+}
+
+/// What a device was believed for.
+#[derive(Debug)]
+pub(crate) enum Proof {
+    /// A certificate, by its serial number.
+    Certificate(Box<str>),
+    /// A secret.
+    Secret,
+    /// Nothing but being known: who left a Last Will in a process before this one.
+    Remembered,
 }
 
 /// The platform as the broker sees it.
@@ -34,6 +48,9 @@ pub(crate) struct Gate {
     pub(crate) incidents: Incidents,
     pub(crate) presence: Presence,
     pub(crate) administrators: Administrators,
+    pub(crate) enrolment: Enrolment,
+    /// Messages of the platform's own, on their way to the broker.
+    pub(crate) answers: mpsc::Sender<Message>,
 }
 
 /// Why a device was not believed: for the log, never for the device.
@@ -65,7 +82,7 @@ impl Host for Gate {
         let (registry, asked) = (self.registry.clone(), device.clone());
         let decision = tokio::task::spawn_blocking(move || claim.decide(&registry, &asked)).await;
         match decision.unwrap_or(Err(("the registry failed", Refusal::Unavailable))) {
-            Ok(()) => Ok(Identity::Device(device)),
+            Ok(proof) => Ok(Identity::Device(device, proof)),
             Err((why, refusal)) => {
                 self.incidents.authentication_refused(device.as_str(), connecting.peer, why);
                 Err(refusal)
@@ -75,16 +92,19 @@ impl Host for Gate {
 
     fn authorize(&self, identity: &Identity, action: Action, topic: &str) -> bool {
         match (identity, action) {
-            (Identity::Device(device), Action::Publish) => topic::may_publish(device, topic),
-            (Identity::Device(device), Action::Subscribe) => topic::may_subscribe(device, topic),
+            (Identity::Device(device, _), Action::Publish) => topic::may_publish(device, topic),
+            (Identity::Device(device, _), Action::Subscribe) => topic::may_subscribe(device, topic),
             (Identity::Administrator(administrator), action) => administrator.may(action, topic),
         }
     }
 
     async fn accept(&self, identity: &Arc<Identity>, message: Message, receipt: Option<Receipt>) -> Verdict {
         // Unreachable: an administrator publishes nothing. A dropped receipt acknowledges nothing.
-        let Identity::Device(device) = &**identity else { return Verdict::Withhold };
+        let Identity::Device(device, proof) = &**identity else { return Verdict::Withhold };
         match DeviceTopic::parse(&message.topic) {
+            Ok(topic) if topic.kind == TopicKind::CommandSigningRequest => {
+                self.certify(device, proof, topic, message.payload, receipt).await
+            }
             Ok(topic) => self.ingest.message(device, &topic, message.payload, receipt).await,
             // Unreachable while authorize and parse agree; a dropped receipt leaves the message with the device.
             Err(error) => {
@@ -97,7 +117,7 @@ impl Host for Gate {
     fn revive(&self, client_id: &str) -> Option<Identity> {
         let device = DeviceId::new(client_id).ok()?;
         let is_enabled = self.registry.device(&device).is_ok_and(|found| found.is_some_and(|device| device.enabled));
-        is_enabled.then_some(Identity::Device(device))
+        is_enabled.then_some(Identity::Device(device, Proof::Remembered))
     }
 
     fn observe(&self, event: Event<'_, Identity>) {
@@ -105,7 +125,7 @@ impl Host for Gate {
             Event::HandshakeFailed { peer, error } => self.incidents.handshake_failed(peer, error),
             Event::Refused { peer, client_id, cause } => self.incidents.connection_refused(peer, client_id, cause),
             Event::TooLarge { identity, size, limit } => {
-                if let Identity::Device(device) = &**identity {
+                if let Identity::Device(device, _) = &**identity {
                     self.ingest.too_large_to_keep(device, size.into(), limit.into());
                 }
             }
@@ -119,7 +139,7 @@ impl Host for Gate {
             Event::Connected { identity, peer } => {
                 tracing::debug!(client = identity.name(), peer = %peer.address, "connected");
                 match &**identity {
-                    Identity::Device(device) => self.presence.seen(device, Some(peer.address.ip())),
+                    Identity::Device(device, _) => self.presence.seen(device, Some(peer.address.ip())),
                     Identity::Administrator(administrator) => self.administrators.connected(administrator),
                 }
             }
@@ -130,7 +150,7 @@ impl Host for Gate {
                 }
                 tracing::debug!(client, peer = %peer_address, clean, taken_over, cause, "disconnected");
                 match &**identity {
-                    Identity::Device(device) => self.presence.seen(device, None),
+                    Identity::Device(device, _) => self.presence.seen(device, None),
                     Identity::Administrator(administrator) => self.administrators.disconnected(administrator),
                 }
             }
@@ -138,11 +158,66 @@ impl Host for Gate {
     }
 }
 
+impl Gate {
+    /// Answers a certificate signing request with the certificate, on its own topic (the wire contract, section 3). The
+    /// request is stored as any other message; one that is refused becomes a dead letter.
+    async fn certify(
+        &self,
+        device: &DeviceId,
+        proof: &Proof,
+        topic: DeviceTopic,
+        payload: bytes::Bytes,
+        receipt: Option<Receipt>,
+    ) -> Verdict {
+        let right = match proof {
+            Proof::Certificate(serial) => Right::Certificate(serial.to_string()),
+            Proof::Secret => Right::Secret,
+            // A will is no request: nobody is there to be answered.
+            Proof::Remembered => return self.ingest.message(device, &topic, payload, receipt).await,
+        };
+        let asked = enrolment::read(device, &payload);
+        let answered = match asked {
+            Ok(csr) => self.enrolment.certify(device, csr, right).await,
+            Err(error) => {
+                self.incidents.request_for_certificate_refused(device, error.code());
+                Err(error)
+            }
+        };
+        let error = match answered {
+            Ok(answer) => {
+                let to = DeviceTopic { kind: TopicKind::CommandCertificate, ..topic.clone() };
+                let message = Message::new(to.to_string(), answer.chain_pem, QoS::AtLeastOnce);
+                // The platform ends: the device asks again, and is given the same one.
+                if self.answers.send(message).await.is_err() {
+                    return Verdict::Withhold;
+                }
+                return self.ingest.message(device, &topic, payload, receipt).await;
+            }
+            Err(error) => error,
+        };
+        let reason = match &error {
+            // A dropped receipt acknowledges nothing: the device comes again.
+            EnrolmentError::Registry(_) | EnrolmentError::Issue(_) | EnrolmentError::Interrupted => {
+                tracing::error!(%device, %error, "a certificate could not be made");
+                return Verdict::Withhold;
+            }
+            EnrolmentError::TooOften(_) => PublishAckReason::QuotaExceeded,
+            EnrolmentError::Refused(_) => PublishAckReason::NotAuthorized,
+            EnrolmentError::NoRequest | EnrolmentError::WrongDevice | EnrolmentError::Request(_) => {
+                PublishAckReason::PayloadFormatInvalid
+            }
+        };
+        let why = (error.code(), &*error.to_string());
+        self.ingest.refused(device, &topic, payload, why, reason, receipt).await;
+        Verdict::Withhold
+    }
+}
+
 impl Identity {
     /// The client identifier, for the log.
     fn name(&self) -> &str {
         match self {
-            Self::Device(device) => device.as_str(),
+            Self::Device(device, _) => device.as_str(),
             Self::Administrator(administrator) => administrator.name(),
         }
     }
@@ -178,11 +253,14 @@ fn claim(device: &DeviceId, connecting: &Connecting<'_>) -> Result<Claim, Doubt>
 }
 
 impl Claim {
-    fn decide(self, registry: &Registry, device: &DeviceId) -> Result<(), Doubt> {
+    fn decide(self, registry: &Registry, device: &DeviceId) -> Result<Proof, Doubt> {
         match self {
-            Self::Certificate { serial } => certificate_doubt(registry, device, &serial).map_or(Ok(()), Err),
+            Self::Certificate { serial } => match certificate_doubt(registry, device, &serial) {
+                None => Ok(Proof::Certificate(serial.into())),
+                Some(doubt) => Err(doubt),
+            },
             Self::Secret(secret) => match registry.verify_device_secret(device, &secret) {
-                Ok(DeviceAuthentication::Accepted { .. }) => Ok(()),
+                Ok(DeviceAuthentication::Accepted { .. }) => Ok(Proof::Secret),
                 Ok(DeviceAuthentication::Refused(why)) => Err((why.as_str(), Refusal::BadCredentials)),
                 Err(error) => Err(registry_failed(&error)),
             },
@@ -192,7 +270,7 @@ impl Claim {
 
 /// What speaks against a certificate that the TLS layer found good.
 fn certificate_doubt(registry: &Registry, device: &DeviceId, serial: &str) -> Option<Doubt> {
-    match registry.check_certificate(device, serial, Timestamp::now()) {
+    match registry.admit_certificate(device, serial, Timestamp::now()) {
         Ok(status) if status.is_accepted() => None,
         Ok(status) => Some((status.as_str(), Refusal::BadCredentials)),
         Err(error) => Some(registry_failed(&error)),

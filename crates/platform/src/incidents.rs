@@ -158,6 +158,30 @@ impl Incidents {
         }
     }
 
+    /// What a device, or something in its name, brought about. As [`Incidents::operator`]: it is not dropped.
+    pub(crate) async fn deed(&self, actor: &str, action: &str, subject: &str, detail: &str) {
+        tracing::info!(actor, action, subject, detail, "done");
+        let event = AuditEvent {
+            actor: actor.into(),
+            action: action.into(),
+            subject: subject.into(),
+            outcome: "allowed".into(),
+            detail: detail.into(),
+            at: Timestamp::now(),
+        };
+        if self.deeds.send(event).await.is_err() {
+            tracing::error!(actor, action, subject, "the audit log is closed: a record was not written");
+        }
+    }
+
+    /// A certificate that was not given. Who asks may be anybody: what is named is bounded as for one source.
+    pub(crate) fn request_for_certificate_refused(&self, device: &DeviceId, code: &str) {
+        if self.is_news("certificate", "request", &format!("{device} {code}")) {
+            tracing::warn!(%device, code, "request for a certificate refused");
+            self.record(device.as_str(), "certificate.sign", device.as_str(), code);
+        }
+    }
+
     /// How many there were of each kind, since the start.
     pub(crate) fn counted(&self) -> BTreeMap<&'static str, u64> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).counted.clone()

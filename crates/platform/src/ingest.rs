@@ -26,6 +26,7 @@ use jiff::Timestamp;
 use tesaiot_broker::{Outcome, Receipt, Verdict};
 use tesaiot_contract::telemetry::{Limits, PayloadError};
 use tesaiot_contract::{DeviceId, DeviceTopic, Sample};
+use tesaiot_mqtt::packet::PublishAckReason;
 use tesaiot_store::telemetry::{Appended, Entry, Replay};
 use tesaiot_store::{Appender, StoreError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot};
@@ -269,6 +270,31 @@ impl Ingest {
         // A queue that is closed drops the receipt: the publisher keeps its message.
         let _ = self.submit(entries, waiting, size).await;
         verdict
+    }
+
+    /// Keeps a message that was understood and refused as a dead letter, and answers its publisher `answer` then.
+    pub(crate) async fn refused(
+        &self,
+        device: &DeviceId,
+        topic: &DeviceTopic,
+        payload: bytes::Bytes,
+        why: (&str, &str),
+        answer: PublishAckReason,
+        receipt: Option<Receipt>,
+    ) {
+        self.counters.dead_letters.fetch_add(1, Ordering::Relaxed);
+        let size = payload.len();
+        let (code, reason) = why;
+        let entry = Entry::DeadLetter {
+            device: Some(device.clone()),
+            topic: topic.to_string().into(),
+            received_at: receive_time(),
+            payload,
+            code: code.into(),
+            reason: reason.into(),
+        };
+        let waiting = receipt.map_or(Waiting::Nobody, |receipt| Waiting::Publisher(receipt, Outcome::Refused(answer)));
+        let _ = self.submit(vec![entry], waiting, size).await;
     }
 
     /// Takes telemetry that came by HTTP, and resolves when it is stored.

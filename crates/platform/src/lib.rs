@@ -13,6 +13,7 @@
 //! | `server_renewal` | the server's certificate, renewed while it runs |
 //! | `sessions` | the broker's sessions on disk |
 //! | [`provisioning`] | devices and their credentials, from creation to revocation |
+//! | `enrolment` | certificates for keys that devices made themselves |
 //! | `api` | HTTPS: REST and the live feed |
 //! | `first_start` | what exists after the first start and not before |
 //! | [`data_dir`] | what is where on disk |
@@ -25,6 +26,7 @@ pub mod app;
 pub mod backup;
 pub mod config;
 pub mod data_dir;
+mod enrolment;
 pub mod error;
 mod first_start;
 mod gate;

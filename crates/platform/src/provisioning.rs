@@ -4,8 +4,10 @@
 //! changed row, there is nothing cached in between.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
+use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom, SystemRandom};
 use tesaiot_broker::Broker;
 use tesaiot_contract::bundle::{Bundle, ClientCertificate};
@@ -15,6 +17,7 @@ use tesaiot_pki::{Authority, IssueError, Validity};
 use tesaiot_store::StoreError;
 use tesaiot_store::registry::{AuthMode, Certificate, CredentialKind, Device, NewDevice, Registry};
 
+use crate::enrolment::hexadecimal;
 use crate::gate::Gate;
 
 /// Why provisioning failed.
@@ -51,7 +54,12 @@ pub(crate) struct Provisioning {
     pub(crate) registry: Registry,
     pub(crate) authority: Arc<Authority>,
     pub(crate) broker: Broker<Gate>,
+    /// What bundles say; telemetry by HTTPS goes where a key is taken.
     pub(crate) endpoints: Endpoints,
+    /// Where telemetry by HTTPS goes with a certificate.
+    pub(crate) ingest_base_url: String,
+    /// How long a certificate of a device lasts.
+    pub(crate) certificate_lifetime: Duration,
 }
 
 impl Provisioning {
@@ -81,6 +89,7 @@ impl Provisioning {
             };
             match device.auth_mode {
                 AuthMode::Mtls => {
+                    bundle.endpoints = this.endpoints_for_certificate();
                     bundle.certificate = Some(this.issue_certificate(&id)?);
                     // The certificate before the last one is superseded now: whoever uses it logs in again, or does not.
                     this.close(&id);
@@ -98,16 +107,43 @@ impl Provisioning {
         .await
     }
 
+    /// A new key and its certificate, for an operator.
+    pub(crate) async fn issue(&self, device: &DeviceId) -> Result<ClientCertificate, ProvisioningError> {
+        let id = device.clone();
+        self.blocking(move |this| {
+            this.registry.device(&id)?.ok_or_else(|| ProvisioningError::NoSuchDevice(id.clone()))?;
+            let issued = this.issue_certificate(&id)?;
+            // As for a bundle: whoever uses the certificate before the last one logs in again, or does not.
+            this.close(&id);
+            Ok(issued)
+        })
+        .await
+    }
+
+    /// What a device with a certificate is told.
+    pub(crate) fn endpoints_for_certificate(&self) -> Endpoints {
+        Endpoints { ingest_base_url: self.ingest_base_url.clone(), ..self.endpoints.clone() }
+    }
+
+    /// SHA-256 of the authority's certificate that every server certificate comes with.
+    pub(crate) fn authority_fingerprint(&self) -> [u8; 32] {
+        let mut fingerprint = [0; 32];
+        fingerprint.copy_from_slice(digest(&SHA256, self.authority.intermediate_der()).as_ref());
+        fingerprint
+    }
+
     fn issue_certificate(&self, id: &DeviceId) -> Result<ClientCertificate, ProvisioningError> {
-        let issued = self.authority.issue_device(id, Validity::device(Timestamp::now()))?;
+        let now = Timestamp::now();
+        let issued = self.authority.issue_device(id, Validity::new(now, self.certificate_lifetime))?;
         // Recorded before it is handed out: a certificate nobody knows of cannot log in.
         self.registry.record_certificate(&Certificate {
             device: id.clone(),
             serial: issued.serial.to_string(),
             not_before: issued.not_before,
             not_after: issued.not_after,
-            fingerprint: hex(&issued.fingerprint_sha256),
-            issued_at: Timestamp::now(),
+            fingerprint: hexadecimal(&issued.fingerprint_sha256),
+            issued_at: now,
+            key_fingerprint: Some(hexadecimal(&issued.key_fingerprint)),
         })?;
         Ok(ClientCertificate { chain_pem: issued.chain_pem, key_pem: Some(Secret::new(issued.key_pem.as_str())) })
     }
@@ -174,13 +210,10 @@ impl Provisioning {
     }
 
     fn revoke_all(&self, id: &DeviceId) -> Result<usize, ProvisioningError> {
-        let mut revoked = 0;
-        for state in self.registry.certificates(id)?.iter().filter(|state| state.revoked_at.is_none()) {
-            let serial = &state.certificate.serial;
-            self.registry.revoke_certificate(serial, "revoked by an operator", Timestamp::now())?;
-            revoked += 1;
-        }
-        Ok(revoked)
+        // In one change: a certificate that is asked for meanwhile is among them, or is refused. A token that waits to
+        // be used would bring a certificate back.
+        self.registry.revoke_enrolment_tokens(id, Timestamp::now())?;
+        Ok(self.registry.revoke_certificates_of(id, "revoked by an operator", Timestamp::now())?)
     }
 
     pub(crate) async fn remove(&self, device: &DeviceId) -> Result<(), ProvisioningError> {
@@ -206,8 +239,4 @@ fn api_key(device: &DeviceId) -> Result<Secret, ProvisioningError> {
     let mut random = [0; 16];
     SystemRandom::new().fill(&mut random).map_err(|_| ProvisioningError::Random)?;
     Ok(secret::device_api_key(device, random))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -7,17 +7,52 @@ use axum::http::request::Parts;
 use jiff::Timestamp;
 use tesaiot_contract::DeviceId;
 use tesaiot_contract::secret::KeyKind;
+use tesaiot_pki::Serial;
 use tesaiot_store::StoreError;
 use tesaiot_store::registry::{Registry, Role};
+use tesaiot_tls::CertificateSummary;
 
 use super::problem::Problem;
 use super::{State, blocking};
 
+/// What a device hears that asks for more.
+const OWN_ONLY: &str = "a device key reads and writes its own device only";
+
+/// The certificate that a connection was opened with, on the listener that asks for one. TLS has verified it; whether it
+/// is still its device's is asked for every request.
+#[derive(Clone, Debug)]
+pub(crate) struct Shown {
+    /// Device and serial number; none for a certificate that names no device.
+    claim: Option<(DeviceId, String)>,
+}
+
+impl Shown {
+    /// What the leaf says.
+    pub(super) fn new(leaf: &[u8]) -> Self {
+        let claim = CertificateSummary::from_der(leaf).ok().and_then(|summary| {
+            // Exactly: a common name that starts with the device id belongs to another device.
+            let device = DeviceId::new(summary.subject_common_name.as_deref()?).ok()?;
+            Some((device, Serial::from_bytes(&summary.serial).ok()?.to_string()))
+        });
+        Self { claim }
+    }
+
+    /// The one of this request's connection; none on a listener that asks for none.
+    pub(super) fn of(parts: &Parts) -> Option<&Self> {
+        parts.extensions.get()
+    }
+}
+
 /// An authenticated caller. There is no way to get one but to be authenticated.
 #[derive(Clone, Debug)]
 pub(crate) enum Caller {
-    /// A device, by its API key.
-    Device(DeviceId),
+    /// A device, by its API key or its certificate.
+    Device {
+        /// Which one.
+        id: DeviceId,
+        /// The serial number of the certificate, when it came with one.
+        serial: Option<String>,
+    },
     /// A person or a token, with a role.
     Operator {
         /// For the audit log.
@@ -31,9 +66,9 @@ impl Caller {
     /// For what devices do themselves: the device, when it is `id` or no id was said.
     pub(crate) fn device(&self, id: Option<&DeviceId>) -> Result<DeviceId, Problem> {
         match self {
-            Self::Device(own) if id.is_none_or(|id| id == own) => Ok(own.clone()),
-            Self::Device(_) => Err(Problem::forbidden("a device key reads and writes its own device only")),
-            Self::Operator { .. } => Err(Problem::forbidden("telemetry is sent with the API key of its device")),
+            Self::Device { id: own, .. } if id.is_none_or(|id| id == own) => Ok(own.clone()),
+            Self::Device { .. } => Err(Problem::forbidden(OWN_ONLY)),
+            Self::Operator { .. } => Err(Problem::forbidden("this is for the device itself, with its own credential")),
         }
     }
 
@@ -41,7 +76,7 @@ impl Caller {
     pub(crate) fn may_read(&self, id: &DeviceId) -> Result<(), Problem> {
         match self {
             Self::Operator { .. } => Ok(()),
-            Self::Device(_) => self.device(Some(id)).map(drop),
+            Self::Device { .. } => self.device(Some(id)).map(drop),
         }
     }
 
@@ -49,7 +84,7 @@ impl Caller {
     pub(crate) fn viewer(&self) -> Result<&str, Problem> {
         match self {
             Self::Operator { name, .. } => Ok(name),
-            Self::Device(_) => Err(Problem::forbidden("a device key reads and writes its own device only")),
+            Self::Device { .. } => Err(Problem::forbidden(OWN_ONLY)),
         }
     }
 
@@ -58,7 +93,7 @@ impl Caller {
         match self {
             Self::Operator { name, role: Role::Admin | Role::Operator } => Ok(name),
             Self::Operator { .. } => Err(Problem::forbidden("this needs the role operator or admin")),
-            Self::Device(_) => Err(Problem::forbidden("a device key reads and writes its own device only")),
+            Self::Device { .. } => Err(Problem::forbidden(OWN_ONLY)),
         }
     }
 }
@@ -69,7 +104,7 @@ impl Caller {
         match self {
             Self::Operator { name, role: Role::Admin } => Ok(name),
             Self::Operator { .. } => Err(Problem::forbidden("this needs the role admin")),
-            Self::Device(_) => Err(Problem::forbidden("a device key reads and writes its own device only")),
+            Self::Device { .. } => Err(Problem::forbidden(OWN_ONLY)),
         }
     }
 }
@@ -78,7 +113,12 @@ impl FromRequestParts<State> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Problem> {
-        match Self::of(&parts.headers, state).await? {
+        // A certificate decides: what the headers of its request say besides does not count.
+        let caller = match Shown::of(parts) {
+            Some(shown) => Self::shown(shown, state).await?,
+            None => Self::of(&parts.headers, state).await?,
+        };
+        match caller {
             Some(caller) => Ok(caller),
             None => {
                 state.incidents.request_refused(parts.uri.path());
@@ -95,10 +135,21 @@ impl Caller {
         let registry = state.provisioning.registry.clone();
         blocking(move || identify(&registry, &credential)).await
     }
+
+    /// The device whose certificate this is, as the registry knows it now.
+    async fn shown(shown: &Shown, state: &State) -> Result<Option<Self>, Problem> {
+        let Some((id, serial)) = shown.claim.clone() else { return Ok(None) };
+        let registry = state.provisioning.registry.clone();
+        blocking(move || {
+            let status = registry.admit_certificate(&id, &serial, Timestamp::now())?;
+            Ok::<_, StoreError>(status.is_accepted().then_some(Self::Device { id, serial: Some(serial) }))
+        })
+        .await
+    }
 }
 
 /// The one credential of a request; `X-API-KEY` goes before `Authorization`.
-fn credential(headers: &HeaderMap) -> Option<zeroize::Zeroizing<String>> {
+pub(super) fn credential(headers: &HeaderMap) -> Option<zeroize::Zeroizing<String>> {
     let text = match headers.get("x-api-key") {
         Some(key) => key.to_str().ok()?,
         None => {
@@ -114,13 +165,13 @@ fn identify(registry: &Registry, credential: &str) -> Result<Option<Caller>, Sto
         Some(KeyKind::Device) => {
             let Some(id) = registry.device_of_api_key(credential)? else { return Ok(None) };
             let enabled = registry.device(&id)?.is_some_and(|device| device.enabled);
-            Ok(enabled.then_some(Caller::Device(id)))
+            Ok(enabled.then_some(Caller::Device { id, serial: None }))
         }
         Some(KeyKind::Rest) => Ok(registry
             .verify_token(credential)?
             .map(|token| Caller::Operator { name: format!("token:{}", token.name), role: token.role })),
-        // An application's MQTT token opens no door here.
-        Some(KeyKind::Mqtt) => Ok(None),
+        // An application's MQTT token opens no door here, an enrolment token one door, which is not this one.
+        Some(KeyKind::Mqtt | KeyKind::Enrolment) => Ok(None),
         None => Ok(registry
             .session(credential, Timestamp::now())?
             .map(|user| Caller::Operator { name: format!("user:{}", user.email), role: user.role })),

@@ -46,6 +46,9 @@ impl From<TooLarge> for Problem {
     }
 }
 
+/// A body with a certificate signing request.
+pub(super) struct Signing(pub(super) Result<Bytes, TooLarge>);
+
 /// A body of JSON.
 pub(super) struct Json<T>(pub(super) T);
 
@@ -54,6 +57,14 @@ impl FromRequest<State> for Payload {
 
     async fn from_request(request: Request, _: &State) -> Result<Self, Problem> {
         read(request, MAX_BODY_BYTES).await.map(Self)
+    }
+}
+
+impl FromRequest<State> for Signing {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &State) -> Result<Self, Problem> {
+        read(request, crate::enrolment::MAX_BYTES).await.map(Self)
     }
 }
 

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tesaiot_broker::Peer;
@@ -15,8 +18,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::caller::Shown;
 use super::patience::Patient;
-use super::{State, router};
 use crate::incidents::Incidents;
 
 /// Connections at a time, when there are files for so many; more wait in the listen queue.
@@ -28,6 +31,7 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// The HTTPS listener, bound and not yet serving.
 pub(crate) struct Server {
+    name: &'static str,
     socket: TcpListener,
     tls: Arc<rustls::ServerConfig>,
     router: Router,
@@ -39,22 +43,24 @@ pub(crate) struct Server {
 
 impl Server {
     /// `room`: connections there are files for. `write_timeout`: how long a client may read nothing of its answer.
+    /// Where `tls` asks for a client certificate, [`Shown`] goes with every request.
     pub(crate) fn new(
+        name: &'static str,
         socket: TcpListener,
         tls: Arc<rustls::ServerConfig>,
-        state: State,
+        router: Router,
+        incidents: Incidents,
         room: usize,
         write_timeout: Duration,
     ) -> Self {
-        let incidents = state.incidents.clone();
         let max_connections = room.min(MAX_CONNECTIONS);
-        Self { socket, tls, router: router(state), incidents, max_connections, write_timeout }
+        Self { name, socket, tls, router, incidents, max_connections, write_timeout }
     }
 
     /// Serves until `stop`, then lets requests at work finish.
     pub(crate) async fn run(self, stop: CancellationToken) {
         let connections = TaskTracker::new();
-        let (listener, mut failing) = (Arc::from("https"), false);
+        let (listener, mut failing) = (Arc::from(self.name), false);
         let places = Arc::new(Semaphore::new(self.max_connections));
         loop {
             let accepted = tokio::select! {
@@ -107,11 +113,19 @@ async fn serve(
             return;
         }
     };
+    let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).map(|leaf| Shown::new(leaf));
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        if let Some(shown) = &shown {
+            request.extensions_mut().insert(shown.clone());
+        }
+        router.call(request)
+    });
     let mut connection = std::pin::pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(DEADLINE)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+            .serve_connection(TokioIo::new(stream), service)
             .with_upgrades()
     );
     let result = tokio::select! {

@@ -250,6 +250,10 @@ fn certify(
     }
     match find_device(transaction, request.device)? {
         None => return refused(NotCertified::NoSuchDevice),
+        // Whoever has only a key is not told more of the device than of any other.
+        Some(device) if !device.enabled && matches!(request.claim, Claim::ExpiredKey(_)) => {
+            return refused(NotCertified::KeyUnknown);
+        }
         Some(device) if !device.enabled => return refused(NotCertified::DeviceDisabled),
         Some(_) => {}
     }

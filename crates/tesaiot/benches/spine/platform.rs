@@ -30,7 +30,7 @@ impl Platform {
             .args(["up", "--host", "localhost", "--bind", "127.0.0.1", "--data-dir"])
             .arg(data)
             .args(["--mqtt-port", &ports[0], "--mqtt-tls-port", &ports[1]])
-            .args(["--wss-port", &ports[2], "--https-port", &ports[3]])
+            .args(["--wss-port", &ports[2], "--https-port", &ports[3], "--ingest-port", "0"])
             .env("RUST_LOG", "warn")
             .stdout(Stdio::null())
             .stderr(Stdio::inherit())

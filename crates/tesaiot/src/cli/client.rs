@@ -3,6 +3,7 @@
 pub(crate) mod broker;
 pub(crate) mod bundle;
 pub(crate) mod connection;
+pub(crate) mod enrolment;
 pub(crate) mod error;
 pub(crate) mod letters;
 pub(crate) mod tokens;

@@ -2,6 +2,7 @@
 
 mod add;
 mod bundle;
+mod enroll_token;
 mod list;
 mod show;
 
@@ -32,6 +33,8 @@ enum Verb {
     Show(show::Show),
     /// Issue fresh credentials for a device and write them as a bundle
     Bundle(bundle::Bundle),
+    /// Make a one-time token with which a device gets its certificate for a key of its own
+    EnrollToken(enroll_token::EnrollToken),
     /// Let a device connect again
     #[command(after_help = OPERATOR_CODES)]
     Enable(One),
@@ -50,7 +53,8 @@ enum Verb {
 }
 
 const REVOKE_HELP: &str = "\
-To give the device a new certificate: tesaiot device bundle ID --out DIR
+Enrolment tokens that were not used are taken back with it.
+To give the device a new certificate: tesaiot device bundle ID --out DIR, or tesaiot device enroll-token ID
 
 Exit codes: as those of `tesaiot device`";
 
@@ -80,6 +84,7 @@ impl DeviceArgs {
             Verb::List(list) => list.run(),
             Verb::Show(show) => show.run(),
             Verb::Bundle(bundle) => bundle.run(),
+            Verb::EnrollToken(token) => token.run(),
             Verb::Enable(one) => one.act("enable", "enabled"),
             Verb::Disable(one) => one.act("disable", "disabled"),
             Verb::Revoke(one) => one.act("certificate/revoke", "revoked"),

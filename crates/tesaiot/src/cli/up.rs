@@ -13,6 +13,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::retain::RetainArgs;
 use super::signal::StopSignals;
+use super::span::Span;
 use super::{data_directory, logging};
 use crate::{exit, output};
 
@@ -43,6 +44,16 @@ pub(crate) struct UpArgs {
     /// REST and live feed; 0 is any free port
     #[arg(long, value_name = "PORT", default_value_t = 8443)]
     https_port: u16,
+    /// REST for devices with a certificate, and for nobody else; 0 is any free port
+    /// [default: 9444; any free port with --https-port 0]
+    #[arg(long, value_name = "PORT")]
+    ingest_port: Option<u16>,
+    /// How long a device's certificate lasts: 90d; a device that renews its own does so after two thirds of it
+    #[arg(long, value_name = "SPAN", default_value = "365d")]
+    device_certificates: Span,
+    /// How long after the end of its certificate a device is given another one, for the same key and no other
+    #[arg(long, value_name = "SPAN", default_value = "30d")]
+    grace: Span,
     /// Refuse clients without a certificate on the MQTT port
     #[arg(long)]
     require_client_certificate: bool,
@@ -117,6 +128,9 @@ impl UpArgs {
         config.mqtt_tls_port = self.mqtt_tls_port;
         config.wss_port = self.wss_port;
         config.https_port = self.https_port;
+        config.ingest_port = self.ingest_port;
+        config.device_certificate_lifetime = self.device_certificates.duration();
+        config.renewal_grace = self.grace.duration();
         config.require_client_certificate = self.require_client_certificate;
         config.broker.proxies = self.proxies;
         self.retain.apply(&mut config.store);
@@ -154,7 +168,7 @@ impl Started<'_> {
     }
 
     fn json(&self) -> serde_json::Value {
-        let Addresses { mqtt, mqtt_tls, wss, https } = self.addresses;
+        let Addresses { mqtt, mqtt_tls, wss, https, ingest } = self.addresses;
         let first = self.first.map(|first| {
             json!({
                 "admin_email": first.admin_email,
@@ -165,13 +179,13 @@ impl Started<'_> {
         json!({
             "data_dir": self.data_dir,
             "host": self.host,
-            "addresses": {"mqtt": mqtt, "mqtt_tls": mqtt_tls, "mqtt_wss": wss, "https": https},
+            "addresses": {"mqtt": mqtt, "mqtt_tls": mqtt_tls, "mqtt_wss": wss, "https": https, "ingest": ingest},
             "first_start": first,
         })
     }
 
     fn text(&self) -> String {
-        let Addresses { mqtt, mqtt_tls, wss, https } = self.addresses;
+        let Addresses { mqtt, mqtt_tls, wss, https, ingest } = self.addresses;
         let (host, data_dir) = (bracketed(self.host), self.data_dir.display());
         let mut text = format!(
             "tesaiot is up.\n\
@@ -179,9 +193,11 @@ impl Started<'_> {
              \x20 MQTT, password                 {mqtt_tls}\n\
              \x20 MQTT over WebSocket, password  wss://{host}:{}/mqtt\n\
              \x20 HTTPS                          https://{host}:{}\n\
+             \x20 HTTPS, certificate             https://{host}:{}\n\
              \x20 Data directory                 {data_dir}\n",
             wss.port(),
-            https.port()
+            https.port(),
+            ingest.port()
         );
         if let Some(first) = self.first {
             text += "\nFirst start. These are shown once and kept nowhere:\n";

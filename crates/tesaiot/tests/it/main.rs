@@ -22,6 +22,8 @@ mod drain;
 #[cfg(feature = "platform")]
 mod edges;
 #[cfg(feature = "platform")]
+mod enrolment;
+#[cfg(feature = "platform")]
 mod exactly_once;
 #[cfg(feature = "platform")]
 mod export;

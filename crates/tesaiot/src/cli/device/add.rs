@@ -1,6 +1,7 @@
 //! `tesaiot device add`: a device that can connect, in one step.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
@@ -8,6 +9,7 @@ use serde_json::json;
 use tesaiot_contract::DeviceId;
 
 use super::bundle::{next_steps, write};
+use super::enroll_token;
 use crate::cli::client::Client;
 use crate::cli::client::connection::ConnectionArgs;
 use crate::output;
@@ -27,6 +29,10 @@ pub(crate) struct Add {
     /// The directory for the bundle; created when it is not there [default: ./ID]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Write no bundle: print a one-time token with which the device gets a certificate for a key of its own, within a
+    /// day (`tesaiot agent enroll`)
+    #[arg(long, conflicts_with_all = ["auth", "out"])]
+    enroll: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -41,8 +47,12 @@ Examples:
   tesaiot device add pump-7 --out certs_credentials
   tesaiot device add pi-kitchen --auth server-tls --name 'Pi in the kitchen'
   tesaiot publish --certs-dir \"$(tesaiot device add pump-8)\"
+  tesaiot device add greenhouse-1 --enroll
 
 Exit codes: as those of `tesaiot device`";
+
+/// How long a new device's token is good.
+const ENROLMENT: Duration = Duration::from_secs(24 * 3600);
 
 /// How a device proves who it is (the wire contract, section 2).
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -69,6 +79,12 @@ impl Add {
         let client = Client::new(self.connection.resolve()?);
         let out = self.out.unwrap_or_else(|| PathBuf::from(".").join(self.id.as_str()));
         let device = client.create_device(&self.id, self.name.as_deref(), self.auth.as_str())?;
+        if self.enroll {
+            let made = client.create_enrolment_token(&self.id, ENROLMENT).with_context(|| {
+                format!("the device is registered, and has no token; try `tesaiot device enroll-token {}`", self.id)
+            })?;
+            return enroll_token::show(&made, self.json);
+        }
         let bundle = client
             .issue_bundle(&self.id)
             .map_err(anyhow::Error::from)

@@ -4,7 +4,7 @@ use super::{tesaiot, tesaiot_run};
 use crate::support::PATIENCE;
 use crate::support::process::run;
 
-const COMMANDS: [&str; 36] = [
+const COMMANDS: [&str; 37] = [
     "",
     "up",
     "demo",
@@ -13,6 +13,7 @@ const COMMANDS: [&str; 36] = [
     "device list",
     "device show",
     "device bundle",
+    "device enroll-token",
     "device enable",
     "device disable",
     "device revoke",

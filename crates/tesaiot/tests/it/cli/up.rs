@@ -28,6 +28,7 @@ impl Up {
         let [mqtt, mqtt_tls, wss, https] = ports.map(|port| port.to_string());
         let place = ["up", "--json", "--bind", "127.0.0.1", "--host", "127.0.0.1"];
         let ports = ["--mqtt-port", &mqtt, "--mqtt-tls-port", &mqtt_tls, "--wss-port", &wss, "--https-port", &https];
+        let ports = [&ports[..], &["--ingest-port", "0"]].concat();
         let running = Running::start(&mut tesaiot(home, &[&place[..], &ports[..]].concat()));
         let said = running.stdout.wait_for(1, PATIENCE, |line| serde_json::from_str(line).ok());
         let said = said.unwrap_or_else(|| panic!("it did not start: {}", running.stderr.text())).remove(0);
@@ -97,6 +98,7 @@ fn a_person_reads_where_it_listens_and_what_to_do_next() {
       MQTT, password                 127.0.0.1:PORT
       MQTT over WebSocket, password  wss://localhost:PORT/mqtt
       HTTPS                          https://localhost:PORT
+      HTTPS, certificate             https://localhost:PORT
       Data directory                 the data
 
     First start. These are shown once and kept nowhere:

@@ -71,6 +71,7 @@ impl TestPlatform {
         config.mqtt_tls_port = self.addresses.mqtt_tls.port();
         config.wss_port = self.addresses.wss.port();
         config.https_port = self.addresses.https.port();
+        config.ingest_port = Some(self.addresses.ingest.port());
         self.serving = Some(serve(config).1);
     }
 
@@ -89,6 +90,11 @@ impl TestPlatform {
     /// Where its REST interface is.
     pub(crate) fn https(&self) -> SocketAddr {
         self.addresses.https
+    }
+
+    /// Where its REST interface for devices with a certificate is.
+    pub(crate) fn ingest(&self) -> SocketAddr {
+        self.addresses.ingest
     }
 
     /// Where its MQTT port for passwords is.

@@ -8,8 +8,9 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::PATIENCE;
+use super::authority::CertificateFiles;
 use super::https::Https;
-use super::process::{program, run};
+use super::process::{Outcome, program, run};
 
 /// Where requests go, and what they carry.
 #[derive(Clone)]
@@ -17,6 +18,7 @@ pub(crate) struct Rest {
     base: String,
     ca: PathBuf,
     headers: Vec<String>,
+    certificate: Option<CertificateFiles>,
 }
 
 /// An answer.
@@ -32,13 +34,20 @@ pub(crate) struct Answer {
 impl Rest {
     /// Requests to `base`, without credentials.
     pub(crate) fn new(base: &str, ca: &Path) -> Self {
-        Self { base: base.into(), ca: ca.to_owned(), headers: Vec::new() }
+        Self { base: base.into(), ca: ca.to_owned(), headers: Vec::new(), certificate: None }
     }
 
     /// The same with one more header.
     #[must_use]
     pub(crate) fn with_header(mut self, name: &str, value: &str) -> Self {
         self.headers.push(format!("{name}: {value}"));
+        self
+    }
+
+    /// The same over a connection that shows this certificate.
+    #[must_use]
+    pub(crate) fn with_certificate(mut self, files: CertificateFiles) -> Self {
+        self.certificate = Some(files);
         self
     }
 
@@ -72,9 +81,17 @@ impl Rest {
 
     #[track_caller]
     fn request(&self, method: &str, path: &str, body: Option<&[u8]>) -> Answer {
+        self.attempt(method, path, body).unwrap_or_else(|outcome| panic!("curl failed: {outcome:#?}"))
+    }
+
+    /// The same, when there may be no answer at all: a handshake that is refused.
+    pub(crate) fn attempt(&self, method: &str, path: &str, body: Option<&[u8]>) -> Result<Answer, Outcome> {
         let mut command = Command::new(program("curl"));
         command.args(["--silent", "--show-error", "--request", method, "--noproxy", "*"]);
         command.arg("--cacert").arg(&self.ca);
+        if let Some(files) = &self.certificate {
+            command.arg("--cert").arg(&files.certificate).arg("--key").arg(&files.key);
+        }
         command.args(["--write-out", "\n%{http_code} %{content_type}"]);
         for header in &self.headers {
             command.args(["--header", header]);
@@ -90,15 +107,18 @@ impl Rest {
             command.arg("--data-binary").arg(data);
         }
         command.arg(format!("{}/api/v1{path}", self.base));
-        let outcome = run(&mut command, PATIENCE).expect_success();
+        let outcome = run(&mut command, PATIENCE);
+        if outcome.code != Some(0) {
+            return Err(outcome);
+        }
         let (text, last) = outcome.stdout.rsplit_once('\n').expect("a line of our own after the body");
         let (status, content_type) = last.split_once(' ').unwrap_or((last, ""));
-        Answer {
+        Ok(Answer {
             status: status.parse().expect("a status"),
             content_type: content_type.into(),
             json: serde_json::from_str(text).unwrap_or(Value::Null),
             text: text.into(),
-        }
+        })
     }
 }
 
