@@ -27,6 +27,8 @@ const PACKAGES: &[Package] = &[
     Package { name: "python3", is_there: || has("python3") },
     Package { name: "nodejs", is_there: || has("node") },
     Package { name: "npm", is_there: || has("npm") },
+    Package { name: "tinyproxy-bin", is_there: || has("tinyproxy") },
+    Package { name: "microsocks", is_there: || has("microsocks") },
     Package { name: "python3-venv", is_there: python_makes_environments },
 ];
 

@@ -52,6 +52,11 @@ impl Connected {
 }
 
 impl<H: Host> Broker<H> {
+    /// Whether a message with this topic name would go to anybody, connected or not.
+    pub fn has_subscribers(&self, topic: &str) -> bool {
+        !self.shared.router.matching(topic, None).is_empty()
+    }
+
     /// The sessions behind `after`, in the order of client identifiers, at most `limit`: all, or those that somebody
     /// is connected to.
     pub fn sessions(&self, after: &str, limit: usize, only_connected: bool) -> Vec<SessionSummary> {

@@ -63,7 +63,7 @@ impl SigningRequest {
 }
 
 /// RFC 3339 in text; written in UTC as `+00:00`, read with `Z` or any offset, and as UTC without one.
-mod time {
+pub(crate) mod time {
     use super::*;
 
     pub fn serialize<S: Serializer>(timestamp: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {

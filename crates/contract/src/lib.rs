@@ -8,6 +8,7 @@ pub mod command;
 pub mod device_id;
 pub mod endpoints;
 pub mod environment;
+pub mod receipt;
 pub mod secret;
 pub mod telemetry;
 mod text_file;
@@ -19,6 +20,7 @@ pub const ACKNOWLEDGED_MEANS_STORED: (&str, &str) = ("acknowledged", "stored");
 
 pub use device_id::{DeviceId, InvalidDeviceId};
 pub use endpoints::Endpoints;
+pub use receipt::Receipt;
 pub use secret::Secret;
 pub use telemetry::{MessageId, Metric, Sample, Value};
 pub use topic::{DeviceTopic, TelemetryType, TopicKind};

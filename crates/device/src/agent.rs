@@ -13,6 +13,7 @@ mod connection;
 mod event;
 mod keep;
 mod post;
+mod receipts;
 mod status;
 
 use std::fmt::Write as _;
@@ -45,6 +46,8 @@ use connection::{Ended, GOODBYE};
 pub use event::{Event, Report};
 use keep::Kept;
 use post::PostingEnded;
+pub use receipts::Confirm;
+use receipts::Receipts;
 pub use status::{AgentStatus, Link, StatusError, ask};
 
 /// Commands that the broker may have unacknowledged towards us.
@@ -77,6 +80,8 @@ pub struct AgentSettings {
     pub data_directory: Option<PathBuf>,
     /// How samples are kept until they are delivered
     pub outbox: outbox::Options,
+    /// When a sample counts as delivered
+    pub confirm: Confirm,
     /// How samples travel
     pub transport: Transport,
     /// MQTT version; with version 5 the broker can refuse a message without closing the connection. One that does not
@@ -103,6 +108,7 @@ impl AgentSettings {
                 max_bytes: 4 << 20,
                 ..outbox::Options::default()
             },
+            confirm: Confirm::Acknowledged,
             transport: Transport::Mqtt,
             version: Version::V5,
             keep_alive: Duration::from_secs(30),
@@ -147,6 +153,7 @@ pub struct Agent {
     sampler: Sampler,
     clock: Clock,
     kept: Kept,
+    receipts: Receipts,
     status: status::Socket,
     link: Option<Link>,
     last_error: Option<(Timestamp, String)>,
@@ -183,6 +190,7 @@ impl Agent {
         Ok(Self {
             clock: Clock::system(),
             kept: Kept::new(outbox, settings.credentials.device_id().clone()),
+            receipts: Receipts::new(settings.confirm),
             status,
             link: None,
             last_error: None,

@@ -3,6 +3,7 @@
 //! A failure says at which step it happened, because the answer differs: a name, a port, a certificate.
 
 mod error;
+mod proxy;
 mod stream;
 mod tls_words;
 
@@ -19,6 +20,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 pub(crate) use error::os_words;
 pub use error::{Cause, ConnectError, Step};
+use proxy::{Goal, is_host};
+pub use proxy::{InvalidProxy, Proxies, Proxy, ProxyFault, WrongProxy};
 pub use stream::TlsStream;
 pub(crate) use tls_words::{is_client_refusal, tls_hint, tls_message};
 
@@ -65,12 +68,20 @@ pub struct Connector {
     tls: Arc<ClientConfig>,
     deadlines: Deadlines,
     until: Option<Instant>,
+    proxies: Proxies,
 }
 
 impl Connector {
     /// `host` is the name the server's certificate must carry: a DNS name or an IP address.
     pub fn new(host: &str, port: u16, tls: Arc<ClientConfig>, deadlines: Deadlines) -> Self {
-        Self { host: host.into(), port, tls, deadlines, until: None }
+        Self { host: host.into(), port, tls, deadlines, until: None, proxies: Proxies::default() }
+    }
+
+    /// As it is, and through these proxies.
+    #[must_use]
+    pub fn through(mut self, proxies: Proxies) -> Self {
+        self.proxies = proxies;
+        self
     }
 
     /// As it is, and with no step going on past `until`.
@@ -119,36 +130,69 @@ impl Connector {
     /// [`ConnectError`], which names the step.
     pub async fn connect(&self) -> Result<(TlsStream, Phases), ConnectError> {
         let began = Instant::now();
-        let addresses = self.resolve().await?;
-        let resolved = Instant::now();
-        let stream = self.dial(&addresses).await?;
+        let (stream, resolved) = match self.proxies.on_the_way_to(&self.host) {
+            None => {
+                let addresses = self.resolve(&self.host, self.port, None).await?;
+                let resolved = Instant::now();
+                (self.dial(&addresses, None).await?, resolved)
+            }
+            Some(proxy) => self.tunnel(&proxy).await?,
+        };
         let dialled = Instant::now();
         match tesaiot_tls::connect(&self.tls, &self.host, stream, dialled + self.allowed(self.deadlines.tls)).await {
             Ok(stream) => {
                 let (dns, tcp, tls) = (resolved - began, dialled - resolved, dialled.elapsed());
                 Ok((TlsStream::new(stream), Phases { dns, tcp, tls, ..Phases::default() }))
             }
-            Err(error) => Err(self.error(Step::Tls, Cause::Tls(Box::new(error)))),
+            Err(error) => Err(self.error(Step::Tls, Cause::Tls(Box::new(error)), None)),
         }
     }
 
-    async fn resolve(&self) -> Result<Vec<SocketAddr>, ConnectError> {
-        let host = self.host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(&self.host);
+    /// A stream that a proxy carries to the host, and when names were resolved.
+    async fn tunnel(&self, proxy: &Proxy) -> Result<(TcpStream, Instant), ConnectError> {
+        let name = without_brackets(&self.host);
+        if !is_host(name) {
+            return Err(self.error(Step::Dns, Cause::NoAddress, None));
+        }
+        let (host, port) = proxy.address();
+        let mut goal = match name.parse() {
+            Ok(address) => Goal::Address(address),
+            Err(_) => Goal::Name(name),
+        };
+        if !proxy.resolves_names() && matches!(goal, Goal::Name(_)) {
+            let addresses = self.resolve(name, self.port, None).await?;
+            let address = addresses.first().ok_or_else(|| self.error(Step::Dns, Cause::NoAddress, None))?;
+            goal = Goal::Address(address.ip());
+        }
+        let addresses = self.resolve(host, port, Some(proxy)).await?;
+        let resolved = Instant::now();
+        let mut stream = self.dial(&addresses, Some(proxy)).await?;
+        let allowed = self.allowed(self.deadlines.tcp);
+        let cause = match timeout(allowed, proxy.ask(&mut stream, goal, self.port)).await {
+            Ok(Ok(())) => return Ok((stream, resolved)),
+            Ok(Err(fault)) => Cause::Proxy(fault),
+            Err(_) => Cause::TimedOut(allowed),
+        };
+        Err(self.error(Step::Proxy, cause, Some(proxy)))
+    }
+
+    async fn resolve(&self, host: &str, port: u16, proxy: Option<&Proxy>) -> Result<Vec<SocketAddr>, ConnectError> {
+        let host = without_brackets(host);
         // RFC 6761 section 6.3: `localhost` is this machine whatever a resolver says, so none is asked. Asking one takes
         // a thread, which costs more than all the rest of connecting to this machine.
         if host.eq_ignore_ascii_case("localhost") {
             let addresses = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
-            return Ok(addresses.map(|address| SocketAddr::new(address, self.port)).to_vec());
+            return Ok(addresses.map(|address| SocketAddr::new(address, port)).to_vec());
         }
         let allowed = self.allowed(self.deadlines.dns);
-        match timeout(allowed, lookup_host((host, self.port))).await {
+        match timeout(allowed, lookup_host((host, port))).await {
             Ok(Ok(addresses)) => Ok(addresses.take(MAX_ADDRESSES).collect()),
-            Ok(Err(error)) => Err(self.error(Step::Dns, Cause::Io(error))),
-            Err(_) => Err(self.error(Step::Dns, Cause::TimedOut(allowed))),
+            Ok(Err(error)) => Err(self.error(Step::Dns, Cause::Io(error), proxy)),
+            Err(_) => Err(self.error(Step::Dns, Cause::TimedOut(allowed), proxy)),
         }
     }
 
-    async fn dial(&self, addresses: &[SocketAddr]) -> Result<TcpStream, ConnectError> {
+    async fn dial(&self, addresses: &[SocketAddr], proxy: Option<&Proxy>) -> Result<TcpStream, ConnectError> {
         let allowed = self.allowed(self.deadlines.tcp);
         let deadline = Instant::now() + allowed;
         let mut cause = Cause::NoAddress;
@@ -162,12 +206,18 @@ impl Connector {
                 Err(_) => Cause::TimedOut(allowed),
             };
         }
-        Err(self.error(Step::Tcp, cause))
+        Err(self.error(Step::Tcp, cause, proxy))
     }
 
-    fn error(&self, step: Step, cause: Cause) -> ConnectError {
-        ConnectError { step, host: self.host.to_string(), port: self.port, cause }
+    fn error(&self, step: Step, cause: Cause, proxy: Option<&Proxy>) -> ConnectError {
+        let proxy = proxy.map(ToString::to_string);
+        ConnectError { step, host: self.host.to_string(), port: self.port, proxy, cause }
     }
+}
+
+/// An IPv6 address stands in brackets before a port, and without them alone.
+fn without_brackets(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
 async fn dial_one(address: SocketAddr) -> io::Result<TcpStream> {

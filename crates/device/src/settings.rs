@@ -16,7 +16,7 @@ use tesaiot_contract::environment::{Environment, EnvironmentError};
 use tesaiot_contract::{DeviceId, Secret};
 use tesaiot_tls::Versions;
 
-use crate::connect::{Connector, Deadlines};
+use crate::connect::{Connector, Deadlines, Proxies, WrongProxy};
 use crate::credentials::{Choice, Credentials, CredentialsError, Method};
 
 /// Where a bundle is looked for when nothing says where it is; the last one is assumed.
@@ -35,6 +35,8 @@ pub struct Flags {
     pub device_id: Option<DeviceId>,
     /// Key for server TLS
     pub api_key: Option<Secret>,
+    /// A proxy's URL, or `none`; it may hold a password
+    pub proxy: Option<Secret>,
 }
 
 /// Settings that cannot be used.
@@ -52,6 +54,9 @@ pub enum SettingsError {
         /// What stands there
         host: String,
     },
+    /// What names a proxy names none.
+    #[error(transparent)]
+    Proxy(#[from] WrongProxy),
     /// The file of trust anchors that the environment names cannot be read.
     #[error("File not readable: {}", path.display())]
     TrustAnchor {
@@ -69,6 +74,7 @@ impl SettingsError {
             Self::Environment(error) => error.hint(),
             Self::Bundle(error) => error.hint(),
             Self::Host { .. } => "mqtt_host is a name or an address alone, without a scheme, a port or a path",
+            Self::Proxy(_) => "write http://HOST:PORT, socks5://HOST:PORT or socks5h://HOST:PORT, or --proxy none",
             Self::TrustAnchor { .. } => "check TESAIOT_CA_CERT (or CA_CERT_PATH) and who may read the file",
         }
     }
@@ -81,6 +87,7 @@ pub struct Settings {
     pub bundle: Bundle,
     host: Option<String>,
     port: Option<u16>,
+    proxies: Proxies,
 }
 
 impl Settings {
@@ -89,6 +96,7 @@ impl Settings {
     /// # Errors
     /// A file cannot be read, or a setting is none.
     pub fn load(flags: Flags, process: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
+        let proxies = Proxies::choose(flags.proxy.as_ref(), &process)?;
         let Surroundings { directory, environment, bundled } = surroundings(&flags, process)?;
         let mut bundle = match flags.device_id.or(environment.device_id) {
             Some(device_id) => Bundle::read_for(&directory, device_id)?,
@@ -112,7 +120,7 @@ impl Settings {
         let written = [bundle.endpoints.mqtt_mtls_port, bundle.endpoints.mqtt_tls_port];
         let bundled_port = bundled.mqtt_port.filter(|port| !written.contains(port));
         let port = flags.port.or(environment.mqtt_port).or(bundled_port);
-        Ok(Self { bundle, host: flags.host.or(environment.mqtt_host), port })
+        Ok(Self { bundle, host: flags.host.or(environment.mqtt_host), port, proxies })
     }
 
     /// The device alone: what a dry run needs. No key and no certificate is read.
@@ -169,7 +177,22 @@ impl Settings {
     /// The trust anchors cannot be used.
     pub fn connector(&self, credentials: &Credentials, versions: Versions) -> Result<Connector, CredentialsError> {
         let (host, port) = self.address(credentials.method());
-        Ok(Connector::new(host, port, credentials.tls_config(versions)?, Deadlines::default()))
+        self.connector_to(host, port, credentials, versions)
+    }
+
+    /// A connector to another host and port with these credentials, through the same proxy.
+    ///
+    /// # Errors
+    /// The trust anchors cannot be used.
+    pub fn connector_to(
+        &self,
+        host: &str,
+        port: u16,
+        credentials: &Credentials,
+        versions: Versions,
+    ) -> Result<Connector, CredentialsError> {
+        let tls = credentials.tls_config(versions)?;
+        Ok(Connector::new(host, port, tls, Deadlines::default()).through(self.proxies.clone()))
     }
 }
 

@@ -34,6 +34,7 @@ use crate::ingest::{Ingest, Stored, Writer};
 use crate::open_files;
 use crate::presence::Presence;
 use crate::provisioning::{Provisioning, ProvisioningError};
+use crate::receipts::Receipts;
 use crate::server_renewal::Renewal;
 use crate::sessions::{self, KeeperThread, Kept, SessionKeeper};
 
@@ -129,6 +130,7 @@ impl App {
 
         // Who may come in, and the broker behind that gate.
         let administrators = Administrators::default();
+        let receipts = Receipts::default();
         let gate = Gate {
             registry: registry.clone(),
             ingest: ingest.clone(),
@@ -137,6 +139,7 @@ impl App {
             administrators: administrators.clone(),
             enrolment: enrolment.clone(),
             answers,
+            receipts: receipts.clone(),
         };
         let room = open_files::room();
         let mut bounds = config.broker.clone();
@@ -161,6 +164,8 @@ impl App {
             started: Instant::now(),
         };
         tasks.spawn(told.tell_until(config.system_topics_period, stop.clone()));
+
+        tasks.spawn(receipts.send_until(broker.clone(), telemetry.clone(), config.receipts_period, stop.clone()));
 
         // One identity on every port; one trust anchor for every client.
         let (identity, shown) = server_identity_channel();

@@ -73,6 +73,8 @@ pub struct Config {
     pub device_certificate_lifetime: Duration,
     /// How long after the end of its certificate a device is given another for the same key.
     pub renewal_grace: Duration,
+    /// The least time between two receipts for one run of a device.
+    pub receipts_period: Duration,
     /// How often the server's certificate is looked at, and renewed when it is due or gone.
     pub certificate_check: Duration,
     /// How long a drain may take.
@@ -103,6 +105,7 @@ impl Config {
             system_topics_period: Duration::from_secs(10),
             device_certificate_lifetime: tesaiot_pki::DEVICE_LIFETIME,
             renewal_grace: Duration::from_secs(30 * 86_400),
+            receipts_period: Duration::from_secs(1),
             certificate_check: Duration::from_secs(3600),
             grace: Duration::from_secs(10),
         }

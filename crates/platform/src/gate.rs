@@ -20,6 +20,7 @@ use crate::enrolment::{self, Enrolment, EnrolmentError, Right};
 use crate::incidents::Incidents;
 use crate::ingest::Ingest;
 use crate::presence::Presence;
+use crate::receipts::Receipts;
 
 /// Who a connection is.
 #[derive(Debug)]
@@ -51,6 +52,7 @@ pub(crate) struct Gate {
     pub(crate) enrolment: Enrolment,
     /// Messages of the platform's own, on their way to the broker.
     pub(crate) answers: mpsc::Sender<Message>,
+    pub(crate) receipts: Receipts,
 }
 
 /// Why a device was not believed: for the log, never for the device.
@@ -93,7 +95,13 @@ impl Host for Gate {
     fn authorize(&self, identity: &Identity, action: Action, topic: &str) -> bool {
         match (identity, action) {
             (Identity::Device(device, _), Action::Publish) => topic::may_publish(device, topic),
-            (Identity::Device(device, _), Action::Subscribe) => topic::may_subscribe(device, topic),
+            (Identity::Device(device, _), Action::Subscribe) => {
+                let may = topic::may_subscribe(device, topic);
+                if may {
+                    self.receipts.may_want(device);
+                }
+                may
+            }
             (Identity::Administrator(administrator), action) => administrator.may(action, topic),
         }
     }
@@ -139,7 +147,11 @@ impl Host for Gate {
             Event::Connected { identity, peer } => {
                 tracing::debug!(client = identity.name(), peer = %peer.address, "connected");
                 match &**identity {
-                    Identity::Device(device, _) => self.presence.seen(device, Some(peer.address.ip())),
+                    Identity::Device(device, _) => {
+                        self.presence.seen(device, Some(peer.address.ip()));
+                        // A session that is resumed has its subscriptions already.
+                        self.receipts.may_want(device);
+                    }
                     Identity::Administrator(administrator) => self.administrators.connected(administrator),
                 }
             }

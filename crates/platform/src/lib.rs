@@ -9,6 +9,7 @@
 //! | `administrators` | who reads `$SYS/…`, and what is told there |
 //! | `incidents` | what was refused: named in the log once, counted, audited |
 //! | `presence` | when each device was last seen |
+//! | `receipts` | devices that ask hear what is stored of them |
 //! | `open_files` | how many connections fit |
 //! | `server_renewal` | the server's certificate, renewed while it runs |
 //! | `sessions` | the broker's sessions on disk |
@@ -35,6 +36,7 @@ pub mod ingest;
 mod open_files;
 mod presence;
 pub mod provisioning;
+mod receipts;
 mod server_renewal;
 mod sessions;
 

@@ -47,6 +47,7 @@ impl Agent {
             Some(Link { host: host.clone(), port, tls_version, since: Instant::now(), last_acknowledged: None });
         self.emit(Event::Connected { host, port, tls_version });
         self.kept.outbox.rewind();
+        self.kept.outbox.hold(self.receipts.held());
         self.commands.rewind();
         self.trial_connected();
         let mut in_flight = InFlight::new();
@@ -89,9 +90,10 @@ impl Agent {
         }
     }
 
-    fn filters(&self) -> [String; 2] {
+    fn filters(&self) -> [String; 3] {
         let device = self.settings.credentials.device_id();
-        [DeviceTopic::commands_filter(device), DeviceTopic::config_filter(device)]
+        let receipts = DeviceTopic::receipts(device).to_string();
+        [DeviceTopic::commands_filter(device), DeviceTopic::config_filter(device), receipts]
     }
 
     /// Gives the connection as many samples as the window takes.
@@ -103,8 +105,11 @@ impl Agent {
         if self.clock.is_worth_waiting_for() {
             return Ok(());
         }
-        while in_flight.len() < WINDOW {
+        while in_flight.len() < WINDOW && self.receipts.have_room(in_flight.len()) {
             let Some(mut entry) = self.kept.outbox.next(Instant::now().into_std()) else { break };
+            if self.is_stored_already(&entry) {
+                continue;
+            }
             let payload = self.kept.payload(&mut entry, &self.clock);
             let pending = client.publish(Message::new(&*entry.topic, payload, QoS::AtLeastOnce)).await?;
             in_flight.push(Sent::Sample { entry, at: Instant::now() }, pending);
@@ -135,7 +140,7 @@ impl Agent {
                 if let Some(link) = &mut self.link {
                     link.last_acknowledged = Some(Instant::now());
                 }
-                self.kept.outbox.confirm(entry.ticket);
+                self.taken(&entry);
                 self.trial_acknowledged(at);
                 self.clock.reached();
                 self.maintain();
@@ -157,6 +162,7 @@ impl Agent {
         let Incoming { message, acknowledgement, .. } = incoming;
         match arrived(&message.topic) {
             Arrived::Command(name) => self.order(name, &message.payload),
+            Arrived::Receipt => self.receipt(&message.payload),
             Arrived::Configuration => self.emit(Event::Configuration { topic: message.topic.to_string() }),
             Arrived::Other => {}
         }
@@ -183,7 +189,7 @@ impl Agent {
 }
 
 /// Subscribes and says online. Returns the filters that were not granted.
-async fn greet(client: Client, filters: [String; 2], online: Message) -> Result<Vec<String>, Closed> {
+async fn greet(client: Client, filters: [String; 3], online: Message) -> Result<Vec<String>, Closed> {
     let granted = client.subscribe(filters.clone().map(|filter| (filter, QoS::AtLeastOnce))).await?;
     client.publish(online).await?;
     let refused = |reason: &SubscribeAckReason| u8::from(*reason) >= 0x80;

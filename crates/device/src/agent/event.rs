@@ -110,7 +110,17 @@ pub enum Event {
         /// Samples that it left in the outbox
         waiting: u64,
     },
-    /// The broker did not grant a subscription: commands or configuration will not arrive.
+    /// Something on the topic of receipts is none; it changes nothing.
+    ReceiptUnreadable,
+    /// The broker took samples, and in all this time no receipt named them: they are sent again.
+    ReceiptsOverdue {
+        /// How many
+        samples: u64,
+        /// How long they waited
+        waited: Duration,
+    },
+    /// The broker did not grant a subscription: commands, configuration or receipts will not
+    /// arrive.
     SubscriptionRefused {
         /// The topic filter
         filter: String,

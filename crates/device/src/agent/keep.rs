@@ -33,6 +33,7 @@ pub(super) enum Work {
     Asked(UnixStream),
     Ran(Ran),
     TrialOver,
+    ReceiptsOverdue,
     Reload,
 }
 
@@ -147,6 +148,13 @@ impl Agent {
                 None => std::future::pending().await,
             }
         };
+        let receipts_due = self.receipts.due();
+        let receipts = async {
+            match receipts_due {
+                Some(at) => sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
         let reload = async {
             match &mut self.reloads {
                 Some(reloads) => reloads.recv().await,
@@ -159,6 +167,7 @@ impl Agent {
             stream = self.status.accept() => Work::Asked(stream),
             ran = Self::ran(&mut self.commands) => Work::Ran(ran),
             () = trial => Work::TrialOver,
+            () = receipts => Work::ReceiptsOverdue,
             Some(()) = reload => Work::Reload,
         }
     }
@@ -170,6 +179,7 @@ impl Agent {
             Work::Asked(stream) => self.answer_status(&stream),
             Work::Ran(ran) => self.program_ended(ran),
             Work::TrialOver => self.trial_failed(),
+            Work::ReceiptsOverdue => self.receipts_overdue(),
             Work::Reload => self.reload(),
         }
     }

@@ -61,8 +61,20 @@ pub struct AgentStatus {
     pub connections: u64,
     /// Samples taken since the start
     pub sampled: u64,
-    /// Samples acknowledged since the start: the platform has stored them
+    /// Samples acknowledged since the start: the platform has stored them, or a broker in between has taken them
     pub acknowledged: u64,
+    /// When a sample counts as delivered: `acknowledged` or `receipts`
+    #[serde(default)]
+    pub confirm: String,
+    /// Samples of this run that the platform says, in receipts, that it has stored
+    #[serde(default)]
+    pub stored: u64,
+    /// Samples that are acknowledged and wait for a receipt
+    #[serde(default)]
+    pub awaiting_receipt: u64,
+    /// How long ago a receipt came
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt_seconds_ago: Option<u64>,
     /// Samples refused since the start
     pub refused: u64,
     /// Samples that wait in the outbox
@@ -212,6 +224,10 @@ impl Agent {
             connections: self.report.connections,
             sampled: self.report.sampled,
             acknowledged: self.report.acknowledged,
+            confirm: self.receipts.confirm.as_str().to_owned(),
+            stored: self.receipts.stored(self.kept.outbox.boot()),
+            awaiting_receipt: self.receipts.waiting() as u64,
+            receipt_seconds_ago: self.receipts.heard.map(seconds),
             refused: self.report.refused,
             waiting: outbox.waiting,
             waiting_in_memory: outbox.in_memory,

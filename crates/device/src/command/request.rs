@@ -26,6 +26,8 @@ pub(crate) enum Arrived {
     Command(Option<String>),
     /// A configuration
     Configuration,
+    /// What the platform has stored
+    Receipt,
     /// The agent's own answer coming back (`commands/#` matches it too), or a topic of another kind
     Other,
 }
@@ -35,6 +37,7 @@ pub(crate) fn arrived(topic: &str) -> Arrived {
     match DeviceTopic::parse(topic).map(|topic| topic.kind) {
         Ok(TopicKind::Commands(path)) => Arrived::Command(path.map(|path| path.as_str().to_owned())),
         Ok(TopicKind::Config(_)) => Arrived::Configuration,
+        Ok(TopicKind::Receipts) => Arrived::Receipt,
         _ => Arrived::Other,
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tesaiot_tls::{CertificateFault, Diagnosis, HandshakeError};
 
+use super::proxy::ProxyFault;
 use super::tls_words::{tls_hint, tls_message};
 
 /// The steps of opening a stream.
@@ -16,6 +17,8 @@ pub enum Step {
     Dns,
     /// Address to a TCP connection
     Tcp,
+    /// A connection to a proxy to one through it
+    Proxy,
     /// TCP to TLS
     Tls,
 }
@@ -25,6 +28,7 @@ impl fmt::Display for Step {
         f.write_str(match self {
             Self::Dns => "DNS",
             Self::Tcp => "TCP",
+            Self::Proxy => "proxy",
             Self::Tls => "TLS",
         })
     }
@@ -39,6 +43,8 @@ pub struct ConnectError {
     pub host: String,
     /// The port asked for
     pub port: u16,
+    /// The proxy that the step was about
+    pub proxy: Option<String>,
     /// What happened
     pub cause: Cause,
 }
@@ -52,6 +58,8 @@ pub enum Cause {
     NoAddress,
     /// The deadline of the step passed; this long it was.
     TimedOut(Duration),
+    /// The proxy refused, or is none.
+    Proxy(ProxyFault),
     /// The handshake failed; the diagnosis says who refused what.
     Tls(Box<HandshakeError>),
 }
@@ -69,6 +77,10 @@ impl ConnectError {
     pub fn hint(&self) -> &'static str {
         match (&self.cause, self.step) {
             (Cause::Tls(error), _) => tls_hint(&error.diagnosis),
+            (Cause::Proxy(fault), _) => fault.hint(),
+            _ if self.proxy.is_some() => {
+                "check host and port of the proxy: --proxy, HTTPS_PROXY or ALL_PROXY; --proxy none does without"
+            }
             (_, Step::Dns) | (Cause::NoAddress, _) => "check host and port: the host name is not known here",
             (Cause::TimedOut(_), _) => "check host and port: nothing answers there; a firewall may be in between",
             (Cause::Io(error), _) if is_unreachable(error) => {
@@ -81,7 +93,21 @@ impl ConnectError {
 
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { step, host, port, cause } = self;
+        let Self { step, host, port, proxy, cause } = self;
+        if let Some(proxy) = proxy {
+            return match cause {
+                Cause::Proxy(fault) => write!(f, "Proxy refused: {proxy}, on the way to {host}:{port}: {fault}"),
+                Cause::Io(error) if *step == Step::Dns => write!(f, "Proxy not found: {proxy}: {}", os_words(error)),
+                Cause::Io(error) => write!(f, "Proxy not reached: {proxy}: {}", os_words(error)),
+                Cause::TimedOut(after) => {
+                    write!(
+                        f,
+                        "Proxy timed out: {proxy}, on the way to {host}:{port}: no answer within {after:?} (step: {step})"
+                    )
+                }
+                _ => write!(f, "Proxy not found: {proxy}: it has no address"),
+            };
+        }
         match cause {
             Cause::Io(error) if *step == Step::Dns => write!(f, "Host not found: {host}:{port}: {}", os_words(error)),
             Cause::Io(error) => write!(f, "{}: {host}:{port}", os_words(error)),
@@ -90,6 +116,7 @@ impl fmt::Display for ConnectError {
                 write!(f, "Connection timed out: {host}:{port}: no answer within {after:?} (step: {step})")
             }
             Cause::Tls(error) => f.write_str(&tls_message(&error.diagnosis, host, *port)),
+            Cause::Proxy(fault) => write!(f, "{fault}"),
         }
     }
 }

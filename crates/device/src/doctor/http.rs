@@ -92,7 +92,8 @@ pub(super) async fn get(
 
 fn unreachable_place(place: &Place) -> ConnectError {
     let cause = crate::connect::Cause::NoAddress;
-    ConnectError { step: crate::connect::Step::Dns, host: place.host.clone(), port: place.port, cause }
+    let (step, host) = (crate::connect::Step::Dns, place.host.clone());
+    ConnectError { step, host, port: place.port, proxy: None, cause }
 }
 
 fn parse(head: &[u8]) -> Option<Answer> {

@@ -27,7 +27,7 @@ impl Place {
     }
 
     fn error(&self, step: Step, cause: Cause) -> ConnectError {
-        ConnectError { step, host: self.host.clone(), port: self.port, cause }
+        ConnectError { step, host: self.host.clone(), port: self.port, proxy: None, cause }
     }
 
     pub(super) async fn resolve(&self, deadline: Instant) -> Result<Vec<SocketAddr>, ConnectError> {

@@ -56,6 +56,11 @@ impl Memory {
         self.remove_at(0)
     }
 
+    /// Whether the message of this number is here.
+    pub(super) fn contains(&self, number: u64) -> bool {
+        self.messages.get(self.place(number)).is_some_and(|message| message.number == number)
+    }
+
     /// Takes the message of this number out.
     pub(super) fn remove(&mut self, number: u64) -> Option<Stored> {
         let place = self.place(number);

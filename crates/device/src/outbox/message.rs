@@ -25,6 +25,14 @@ pub struct NewMessage<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub(super) u64);
 
+#[cfg(test)]
+impl Ticket {
+    /// The ticket of a message with this number.
+    pub(crate) fn of(number: u64) -> Self {
+        Self(number)
+    }
+}
+
 /// A message given out to be sent.
 #[derive(Clone, Debug)]
 pub struct Entry {

@@ -107,6 +107,30 @@ impl Outbox {
         sending.live = (!in_order).then(|| Lane { next: self.next_number, ..Lane::default() });
     }
 
+    /// After [`Outbox::rewind`]: these are with the broker and are not given out, until they are confirmed or given out
+    /// [again](Outbox::give_again).
+    pub fn hold(&mut self, tickets: impl Iterator<Item = Ticket>) {
+        for Ticket(number) in tickets {
+            let is_there = self.segment_of(number).is_some() || self.memory.contains(number);
+            if is_there && !self.done.contains(number) {
+                self.sending.handed.insert(number);
+            }
+        }
+    }
+
+    /// These are on their way no longer, and not confirmed: they are given out again, before what comes after them.
+    pub fn give_again(&mut self, tickets: &[Ticket]) {
+        for &Ticket(number) in tickets {
+            let backlog = &mut self.sending.backlog;
+            self.sending.handed.remove_range(number, number + 1);
+            if number < backlog.next {
+                backlog.next = number;
+                backlog.reader = None;
+                backlog.last = None;
+            }
+        }
+    }
+
     /// The next message to send; none when all were given out, or when too much is unconfirmed (the
     /// [module](super) says why).
     pub fn next(&mut self, now: Instant) -> Option<Entry> {

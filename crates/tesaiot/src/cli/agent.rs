@@ -14,18 +14,16 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
-use tesaiot_device::agent::Report;
+use tesaiot_device::agent::{Confirm, Report};
 use tesaiot_device::clock::{Clock, System};
 use tesaiot_device::outbox::{self, Durability, WhenFull};
-use tesaiot_device::{
-    Agent, AgentSettings, Choice, Config, Connector, Deadlines, Method, Sampler, Settings, Transport, https,
-};
+use tesaiot_device::{Agent, AgentSettings, Choice, Config, Flags, Method, Sampler, Settings, Transport, https};
 use tesaiot_tls::Versions;
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::publish::arguments::PlaceArgs;
+use super::publish::arguments::{PlaceArgs, ProxyArgs};
 use super::publish::environment;
 use super::signal::StopSignals;
 use crate::exit;
@@ -58,6 +56,8 @@ enum AgentCommand {
 struct RunArgs {
     #[command(flatten)]
     place: PlaceArgs,
+    #[command(flatten)]
+    proxy: ProxyArgs,
     #[command(flatten)]
     sensors: SensorArgs,
     /// How samples travel
@@ -93,6 +93,18 @@ struct OutboxArgs {
     /// every tenth). What goes is counted and reported to the platform
     #[arg(long, value_name = "POLICY", default_value = "drop-oldest")]
     when_full: WhenFull,
+    /// When a sample counts as delivered and leaves the disk
+    #[arg(long, value_enum, default_value = "acknowledged")]
+    confirm: Confirmation,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Confirmation {
+    /// When it is acknowledged: a tesaiot platform acknowledges what it has stored
+    Acknowledged,
+    /// When the platform says on device/ID/receipts that it is stored: for another broker in between, which
+    /// acknowledges what it has taken and must pass that topic on
+    Receipts,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -121,7 +133,7 @@ Examples:
   tesaiot agent --certs-dir ./pi-1 --config /etc/tesaiot/agent.toml
   tesaiot agent config example > agent.toml
 
-Samples wait on disk until they are acknowledged, over restarts and power cuts.
+Samples wait on disk until they are delivered, over restarts and power cuts.
 The agent connects again by itself, for ever. Ctrl-C or SIGTERM ends it: it says
 offline, waits up to 5 s for what is in flight, and disconnects.
 SIGHUP makes it read the configuration file again. Commands that the platform
@@ -157,7 +169,8 @@ impl RunArgs {
             Authentication::Mtls => Choice::Only(Method::MutualTls),
             Authentication::ServerTls => Choice::Only(Method::ServerTls),
         };
-        let settings = Settings::load(self.place.flags(), environment)?;
+        let flags = Flags { proxy: self.proxy.choice(), ..self.place.flags() };
+        let settings = Settings::load(flags, environment)?;
         let options = self.outbox.options();
         let data_directory = match (options.durability, self.outbox.data_dir) {
             // Nothing waits on disk; a directory that was named still holds the status socket.
@@ -178,8 +191,7 @@ impl RunArgs {
         let place = || -> anyhow::Result<https::Place> {
             let url = &settings.bundle.endpoints.ingest_base_url;
             let (host, port) = https::Place::address(url).ok_or_else(|| AgentFailure::NoHttps(url.clone()))?;
-            let tls = credentials.tls_config(Versions::Both)?;
-            let connector = Connector::new(host, port, tls, Deadlines::default());
+            let connector = settings.connector_to(host, port, &credentials, Versions::Both)?;
             Ok(https::Place { connector, key: credentials.key().cloned() })
         };
         let transport = match self.mode {
@@ -189,7 +201,11 @@ impl RunArgs {
         };
         let keep_alive = Duration::from_secs(self.keep_alive.into());
         let usual = AgentSettings::new(connector, credentials.clone());
-        let agent = AgentSettings { data_directory, outbox: options, keep_alive, transport, ..usual };
+        let confirm = match self.outbox.confirm {
+            Confirmation::Acknowledged => Confirm::Acknowledged,
+            Confirmation::Receipts => Confirm::Receipts,
+        };
+        let agent = AgentSettings { data_directory, outbox: options, keep_alive, confirm, transport, ..usual };
         let report = runtime.block_on(work(agent, sensors, clock, config, self.sensors.file()));
         runtime.shutdown_background();
         let report = report?;

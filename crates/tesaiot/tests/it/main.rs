@@ -9,6 +9,10 @@ mod agent;
 mod agent_faults;
 #[cfg(all(feature = "device", feature = "platform"))]
 mod agent_https;
+#[cfg(all(feature = "device", feature = "platform"))]
+mod agent_proxy;
+#[cfg(all(feature = "device", feature = "platform"))]
+mod agent_receipts;
 #[cfg(feature = "platform")]
 mod backup;
 #[cfg(all(feature = "device", feature = "platform"))]

@@ -240,3 +240,34 @@ fn a_report_for_which_room_must_be_made_is_not_kept_and_tells_nothing_twice() {
         assert_eq!((told, told + outbox.waiting()), (outbox.status().lost_in_all(), seq), "{durability}");
     }
 }
+
+#[test]
+fn what_a_broker_holds_is_not_given_out_again_until_it_is_asked_for() {
+    let place = scratch();
+    let mut outbox = small(place.path(), WhenFull::DropOldest);
+    for seq in 1..=200 {
+        assert!(append(&mut outbox, seq));
+    }
+    let given: Vec<_> = std::iter::from_fn(|| outbox.next(Instant::now())).collect();
+    for entry in given.iter().filter(|entry| entry.seq <= 40) {
+        outbox.confirm(entry.ticket);
+    }
+    let held: Vec<_> = given.iter().filter(|entry| (41..=150).contains(&entry.seq)).map(|entry| entry.ticket).collect();
+    outbox.rewind();
+    outbox.hold(held.iter().copied());
+    assert!(append(&mut outbox, 201));
+    let rest: Vec<_> = std::iter::from_fn(|| outbox.next(Instant::now())).collect();
+    assert_eq!(set(&rest), (151..=201).collect());
+    // The broker lost some of them, and they are the next.
+    outbox.give_again(&held[10..20]);
+    assert!(append(&mut outbox, 202));
+    let again: Vec<_> = std::iter::from_fn(|| outbox.next(Instant::now())).collect();
+    assert_eq!(numbers(&again), [202].into_iter().chain(51..=60).collect::<Vec<_>>(), "in turns with what is new");
+    for entry in rest.iter().chain(&again) {
+        assert!(outbox.confirm(entry.ticket), "{}", entry.seq);
+    }
+    for ticket in held[..10].iter().chain(&held[20..]) {
+        assert!(outbox.confirm(*ticket));
+    }
+    assert_eq!((outbox.waiting(), outbox.lost_in_all()), (0, 0), "{:?}", outbox.losses());
+}

@@ -82,6 +82,11 @@ impl Narrator {
             Event::PreviousRunCutShort { waiting } => {
                 output::say(format_args!("the last run was cut short; {waiting} samples wait to be delivered"));
             }
+            Event::ReceiptUnreadable => output::warn("what came on the topic of receipts is none; it changes nothing"),
+            Event::ReceiptsOverdue { samples, waited } => output::warn(format_args!(
+                "no receipt for {samples} samples within {waited:?}; they are sent again\nhint: does the broker pass the \
+                 samples on to the platform, and device/ID/receipts back?"
+            )),
             Event::SubscriptionRefused { filter } => {
                 output::warn(format_args!("the broker refused the subscription to {filter}"));
             }

@@ -86,7 +86,15 @@ fn readable(status: &AgentStatus) -> String {
     };
     line("connected", connected);
     if let Some(seconds) = status.acknowledged_seconds_ago {
-        line("last stored", format!("{} ago", duration(seconds)));
+        let name = if status.confirm == "receipts" { "last taken" } else { "last stored" };
+        line(name, format!("{} ago", duration(seconds)));
+    }
+    if let Some(seconds) = status.receipt_seconds_ago {
+        let waiting = match status.awaiting_receipt {
+            0 => String::new(),
+            count => format!(", {count} wait for one"),
+        };
+        line("receipts", format!("{} of this run stored, {} ago{waiting}", status.stored, duration(seconds)));
     }
     line(
         "this run",

@@ -31,6 +31,8 @@ pub(crate) struct PublishArgs {
     #[command(flatten)]
     place: PlaceArgs,
     #[command(flatten)]
+    proxy: ProxyArgs,
+    #[command(flatten)]
     key: KeyArgs,
     /// Exactly this version of TLS: tlsv1.2 or tlsv1.3
     #[arg(long, value_name = "VERSION", default_value = "tlsv1.2")]
@@ -115,6 +117,27 @@ pub(crate) struct PlaceArgs {
     device_id: Option<DeviceId>,
 }
 
+/// The way there; the agent has the same flag.
+#[derive(Args)]
+pub(crate) struct ProxyArgs {
+    /// Connect through this proxy: http://HOST:PORT (CONNECT), socks5://HOST:PORT or socks5h://HOST:PORT; TLS is spoken
+    /// end to end. `none` for none [default: HTTPS_PROXY or ALL_PROXY, but for the hosts of NO_PROXY and this machine].
+    /// A user and password, http://USER:PASSWORD@HOST:PORT, are better kept in the environment
+    #[arg(long, value_name = "URL", value_parser = proxy, hide_env_values = true)]
+    proxy: Option<Secret>,
+}
+
+impl ProxyArgs {
+    /// What was given; it is read later, where a password in it is not repeated.
+    pub(crate) fn choice(&self) -> Option<Secret> {
+        self.proxy.clone()
+    }
+}
+
+fn proxy(text: &str) -> Result<Secret, String> {
+    Ok(Secret::new(text))
+}
+
 /// A version of MQTT on the command line.
 #[derive(Clone, Copy, ValueEnum)]
 pub(super) enum MqttArg {
@@ -189,7 +212,7 @@ impl PublishArgs {
             Some(_) => Choice::Only(Method::ServerTls),
             None => Choice::PreferCertificate,
         };
-        Ok((Flags { api_key, ..self.place.flags() }, choice))
+        Ok((Flags { api_key, proxy: self.proxy.choice(), ..self.place.flags() }, choice))
     }
 
     /// Where a message of `device` goes.
@@ -236,6 +259,7 @@ impl PlaceArgs {
             port: self.broker_port,
             device_id: self.device_id.clone(),
             api_key: None,
+            proxy: None,
         }
     }
 }

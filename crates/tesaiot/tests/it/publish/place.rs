@@ -47,6 +47,12 @@ impl Place {
         Mosquitto::start(Some(&ServerTls { ca: self.forge.ca(), server, require_client_certificate }))
     }
 
+    /// A mosquitto that takes any login, with further lines of configuration.
+    pub(crate) fn broker_and(&self, further: &str) -> Mosquitto {
+        let tls = ServerTls { ca: self.forge.ca(), server: self.server(), require_client_certificate: false };
+        Mosquitto::start_with(Some(&tls), further)
+    }
+
     /// A bundle with a certificate.
     pub(crate) fn certificate_bundle(&self, port: u16) -> PathBuf {
         self.bundle(port, Some(&self.forge.issue(DEVICE, &[], Usage::Client, Validity::Now)))
