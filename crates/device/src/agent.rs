@@ -8,6 +8,7 @@
 //!   otherwise.
 //! - A command is acknowledged once it is written down, runs once, and is answered over restarts.
 
+mod access;
 mod commands;
 mod connection;
 mod event;
@@ -41,6 +42,7 @@ use crate::outbox::{self, Durability, Outbox, OutboxError};
 use crate::random::Random;
 use crate::sampler::Sampler;
 use crate::session::{self, Session, SessionError};
+pub use access::{Access, ReadAccess};
 use commands::Commands;
 use connection::{Ended, GOODBYE};
 pub use event::{Event, Report};
@@ -160,6 +162,7 @@ pub struct Agent {
     backoff: Backoff,
     random: Random,
     commands: Commands,
+    read_access: Option<ReadAccess>,
     /// Says when the configuration is to be read again
     reloads: Option<mpsc::Receiver<()>>,
     events: Option<mpsc::Sender<Event>>,
@@ -197,6 +200,7 @@ impl Agent {
             backoff: Backoff::new(settings.retry_first, settings.retry_limit),
             random: Random::from_system(),
             commands: Commands::new(settings.data_directory.as_deref()),
+            read_access: None,
             reloads: None,
             events: None,
             report: Report::default(),
@@ -237,17 +241,16 @@ impl Agent {
         let mut stop = pin!(stop);
         self.tell_previous_run();
         self.answer_cut_off();
-        let transport = self.settings.transport.clone();
         let mut failures = 0;
         loop {
-            let is_over = match &transport {
+            let is_over = match self.settings.transport.clone() {
                 Transport::Https(place) => {
-                    matches!(self.serve_https(place, false, stop.as_mut()).await, PostingEnded::Stopped)
+                    matches!(self.serve_https(&place, false, stop.as_mut()).await, PostingEnded::Stopped)
                 }
                 Transport::Auto(place) if failures >= MQTT_ATTEMPTS => {
                     // One attempt, then HTTPS again; MQTT that works counts from the beginning.
                     failures = MQTT_ATTEMPTS - 1;
-                    matches!(self.serve_https(place, true, stop.as_mut()).await, PostingEnded::Stopped)
+                    matches!(self.serve_https(&place, true, stop.as_mut()).await, PostingEnded::Stopped)
                 }
                 _ => match self.connect(stop.as_mut()).await {
                     Attempt::Stopped => true,
@@ -304,6 +307,7 @@ impl Agent {
             Err(error) => error,
         };
         self.choose_version(&error);
+        self.login_failed(&error);
         let retry_in = self.next_delay();
         self.last_error = Some((self.clock.now(), error.to_string()));
         self.emit(Event::ConnectFailed { error: Box::new(error), retry_in });

@@ -163,6 +163,21 @@ impl Credentials {
         }
     }
 
+    /// Whether both prove the same device by the same certificate or secret.
+    pub fn prove_the_same(&self, other: &Self) -> bool {
+        let same = match (&self.proof, &other.proof) {
+            (Proof::Certificate(one), Proof::Certificate(two)) => {
+                let (one, two) = (one.summary(), two.summary());
+                (&one.serial, one.not_after) == (&two.serial, two.not_after)
+            }
+            (Proof::Login { username, password }, Proof::Login { username: name, password: word }) => {
+                username == name && password.expose() == word.expose()
+            }
+            _ => false,
+        };
+        same && self.device_id == other.device_id
+    }
+
     /// When the certificate expires; none for a login by key.
     pub fn not_after(&self) -> Option<Timestamp> {
         match &self.proof {

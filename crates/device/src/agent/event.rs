@@ -132,6 +132,8 @@ pub enum Event {
         /// Whether this agent knows it
         known: bool,
     },
+    /// The certificate or key in the bundle was replaced, and is used from now on.
+    CredentialsChanged,
     /// The configuration in force changed, or could not be changed.
     Configured {
         /// What happened

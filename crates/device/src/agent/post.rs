@@ -29,6 +29,8 @@ pub(super) enum PostingEnded {
     Stopped,
     /// With `--mode auto`: MQTT is to be tried.
     TryMqtt,
+    /// There is another key or certificate to post with.
+    Again,
 }
 
 impl Agent {
@@ -102,12 +104,16 @@ impl Agent {
                     let retry_in = self.next_delay();
                     self.link = None;
                     self.last_error = Some((self.clock.now(), error.to_string()));
+                    let has_changed = self.post_failed(&error);
                     self.emit(Event::PostFailed { error: Box::new(error), retry_in });
                     if is_fallback && !is_stopped {
                         return PostingEnded::TryMqtt;
                     }
                     if is_stopped || self.pause(retry_in, stop.as_mut()).await.is_none() {
                         return PostingEnded::Stopped;
+                    }
+                    if has_changed {
+                        return PostingEnded::Again;
                     }
                     self.kept.outbox.rewind();
                 }

@@ -14,10 +14,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
-use tesaiot_device::agent::{Confirm, Report};
+use jiff::Timestamp;
+use tesaiot_device::agent::{Access, Confirm, ReadAccess, Report};
 use tesaiot_device::clock::{Clock, System};
 use tesaiot_device::outbox::{self, Durability, WhenFull};
-use tesaiot_device::{Agent, AgentSettings, Choice, Config, Flags, Method, Sampler, Settings, Transport, https};
+use tesaiot_device::{
+    Agent, AgentSettings, Choice, Config, CredentialsError, Flags, Method, Sampler, Settings, Transport, https,
+};
 use tesaiot_tls::Versions;
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -136,7 +139,8 @@ Examples:
 Samples wait on disk until they are delivered, over restarts and power cuts.
 The agent connects again by itself, for ever. Ctrl-C or SIGTERM ends it: it says
 offline, waits up to 5 s for what is in flight, and disconnects.
-SIGHUP makes it read the configuration file again. Commands that the platform
+SIGHUP makes it read the configuration file again, and the bundle, which is also
+read again after a login that was refused. Commands that the platform
 sends are carried out once each and answered; the configuration says which.
 The environment counts as it does for `tesaiot publish`.
 
@@ -170,7 +174,8 @@ impl RunArgs {
             Authentication::ServerTls => Choice::Only(Method::ServerTls),
         };
         let flags = Flags { proxy: self.proxy.choice(), ..self.place.flags() };
-        let settings = Settings::load(flags, environment)?;
+        let way = Way { flags, choice, posts: self.mode != Mode::Mqtt };
+        let settings = Settings::load(way.flags.clone(), environment)?;
         let options = self.outbox.options();
         let data_directory = match (options.durability, self.outbox.data_dir) {
             // Nothing waits on disk; a directory that was named still holds the status socket.
@@ -179,34 +184,30 @@ impl RunArgs {
             (_, None) => Some(place::data_directory(&settings.bundle.device_id)),
         };
         let clock = Clock::new(Box::new(System::new()), data_directory.as_deref());
-        let credentials = settings.credentials(choice, clock.now())?;
+        let (Access { credentials, connector, place }, out_of_date) = way.access(&settings, clock.now())?;
+        if let Some(error) = out_of_date {
+            output::warn(format_args!("{error}; samples are kept until it is replaced\nhint: {}", error.hint()));
+        }
         if credentials.method() == Method::MutualTls
             && let Some(mode) = settings.exposed_key_mode()
         {
             output::warn(tesaiot_device::preflight::Warning::ExposedKey { mode });
         }
         let sensors = config.sampler(credentials.device_id())?;
-        let connector = settings.connector(&credentials, Versions::Both)?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        let place = || -> anyhow::Result<https::Place> {
-            let url = &settings.bundle.endpoints.ingest_base_url;
-            let (host, port) = https::Place::address(url).ok_or_else(|| AgentFailure::NoHttps(url.clone()))?;
-            let connector = settings.connector_to(host, port, &credentials, Versions::Both)?;
-            Ok(https::Place { connector, key: credentials.key().cloned() })
-        };
-        let transport = match self.mode {
-            Mode::Mqtt => Transport::Mqtt,
-            Mode::Https => Transport::Https(place()?),
-            Mode::Auto => Transport::Auto(place()?),
+        let transport = match (self.mode, place) {
+            (Mode::Https, Some(place)) => Transport::Https(place),
+            (Mode::Auto, Some(place)) => Transport::Auto(place),
+            _ => Transport::Mqtt,
         };
         let keep_alive = Duration::from_secs(self.keep_alive.into());
-        let usual = AgentSettings::new(connector, credentials.clone());
+        let usual = AgentSettings::new(connector, credentials);
         let confirm = match self.outbox.confirm {
             Confirmation::Acknowledged => Confirm::Acknowledged,
             Confirmation::Receipts => Confirm::Receipts,
         };
         let agent = AgentSettings { data_directory, outbox: options, keep_alive, confirm, transport, ..usual };
-        let report = runtime.block_on(work(agent, sensors, clock, config, self.sensors.file()));
+        let report = runtime.block_on(work(agent, sensors, clock, config, self.sensors.file(), way));
         runtime.shutdown_background();
         let report = report?;
         if report.restart {
@@ -217,12 +218,51 @@ impl RunArgs {
     }
 }
 
+/// What the bundle is read with, now and again.
+struct Way {
+    flags: Flags,
+    choice: Choice,
+    /// Samples may travel over HTTPS
+    posts: bool,
+}
+
+impl Way {
+    /// What to log in with, and where. A certificate that is out of date is taken all the same, and told: the agent's
+    /// work is to keep what it samples until there is another.
+    fn access(&self, settings: &Settings, now: Timestamp) -> anyhow::Result<(Access, Option<CredentialsError>)> {
+        let (credentials, out_of_date) = match settings.credentials(self.choice, now) {
+            Err(error @ CredentialsError::Expired { not_after: valid, .. })
+            | Err(error @ CredentialsError::NotYetValid { not_before: valid, .. }) => {
+                (settings.credentials(self.choice, valid)?, Some(error))
+            }
+            credentials => (credentials?, None),
+        };
+        let connector = settings.connector(&credentials, Versions::Both)?;
+        let mut place = None;
+        if self.posts {
+            let url = &settings.bundle.endpoints.ingest_base_url;
+            let (host, port) = https::Place::address(url).ok_or_else(|| AgentFailure::NoHttps(url.clone()))?;
+            let connector = settings.connector_to(host, port, &credentials, Versions::Both)?;
+            place = Some(https::Place { connector, key: credentials.key().cloned() });
+        }
+        Ok((Access { credentials, connector, place }, out_of_date))
+    }
+
+    fn read_again(self, clock: Clock) -> ReadAccess {
+        Box::new(move || {
+            let settings = Settings::load(self.flags.clone(), environment).ok()?;
+            self.access(&settings, clock.now()).ok().map(|(access, _)| access)
+        })
+    }
+}
+
 async fn work(
     settings: AgentSettings,
     sensors: Sampler,
     clock: Clock,
     config: Config,
     file: Option<&Path>,
+    way: Way,
 ) -> anyhow::Result<Report> {
     let mut signals = match file {
         Some(_) => StopSignals::catch_but_hang_up()?,
@@ -236,7 +276,8 @@ async fn work(
             narrator.tell(&event);
         }
     };
-    let mut agent = Agent::new(settings, sensors)?.with_events(sender).with_clock(clock).with_config(config, file)?;
+    let agent = Agent::new(settings, sensors)?.with_events(sender).with_clock(clock.clone());
+    let mut agent = agent.with_access(way.read_again(clock)).with_config(config, file)?;
     let mut hang_ups = None;
     if file.is_some() {
         agent = agent.with_reloads(reloads);

@@ -4,6 +4,7 @@
 //! `TESAIOT_AGENT_KILLS` says how often the agent is killed.
 
 mod disk;
+mod foreign;
 mod kill9;
 mod network;
 mod policy;

@@ -31,7 +31,7 @@ timeout_seconds = 0.3
 [[command]]
 name = "long"
 path = "/bin/sleep"
-arguments = ["600"]
+arguments = ["20"]
 timeout_seconds = 600
 "#;
 

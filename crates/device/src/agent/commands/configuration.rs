@@ -58,6 +58,16 @@ impl Agent {
         Ok(self)
     }
 
+    /// Connects by this connector from now on, to the address that the configuration says, if it says one.
+    pub(in crate::agent) fn use_connector(&mut self, usual: Connector) {
+        self.settings.connector = usual.clone();
+        if let Some(configured) = &mut self.commands.configured {
+            let connection = &configured.in_force.connection;
+            self.settings.connector = usual.at(connection.host.as_deref(), connection.port);
+            configured.usual = usual;
+        }
+    }
+
     fn over(&mut self, owner: &Config, remote: Option<&Remote>) -> Config {
         let Some(remote) = remote else { return owner.clone() };
         let (config, mistakes) = remote.over(owner);
@@ -88,6 +98,7 @@ impl Agent {
 
     /// Reads the owner's file again. A file with mistakes changes nothing.
     pub(in crate::agent) fn reload(&mut self) {
+        self.read_access_again();
         let Some(path) = self.commands.configured.as_ref().and_then(|configured| configured.path.clone()) else {
             return self.tell_configuration("there is no configuration file to read again");
         };

@@ -100,6 +100,9 @@ impl Narrator {
                 let topic = output::plain(topic);
                 output::warn(format_args!("configuration on {topic} is not applied; send the command set-config"));
             }
+            Event::CredentialsChanged => {
+                output::say("the bundle holds another certificate or key; it is used from now on")
+            }
             Event::Configured { what } => {
                 output::say(what.lines().map(output::plain).collect::<Vec<_>>().join("\n"));
             }

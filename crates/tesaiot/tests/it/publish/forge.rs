@@ -25,6 +25,8 @@ pub(super) enum Validity {
     Future,
     /// For ten days and an hour more
     TenDays,
+    /// Until so many seconds from now
+    Seconds(u64),
 }
 
 /// A root that signs whatever it is told.
@@ -92,7 +94,9 @@ impl Forge {
             let start = std::time::SystemTime::now() + std::time::Duration::from_secs(u64::from(days) * 86_400 + 3_600);
             start.into()
         };
+        let seconds = |seconds: u64| (std::time::SystemTime::now() + std::time::Duration::from_secs(seconds)).into();
         (params.not_before, params.not_after) = match validity {
+            Validity::Seconds(count) => (date_time_ymd(2020, 1, 1), seconds(count)),
             Validity::TenDays => (date_time_ymd(2020, 1, 1), days(10)),
             Validity::Now => (date_time_ymd(2020, 1, 1), date_time_ymd(2999, 1, 1)),
             Validity::Past => (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1)),

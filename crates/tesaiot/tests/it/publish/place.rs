@@ -58,6 +58,11 @@ impl Place {
         self.bundle(port, Some(&self.forge.issue(DEVICE, &[], Usage::Client, Validity::Now)))
     }
 
+    /// A bundle with a certificate that is valid for so many seconds.
+    pub(crate) fn short_lived_bundle(&self, port: u16, seconds: u64) -> PathBuf {
+        self.bundle(port, Some(&self.forge.issue(DEVICE, &[], Usage::Client, Validity::Seconds(seconds))))
+    }
+
     /// A bundle with an API key.
     pub(crate) fn key_bundle(&self, port: u16) -> PathBuf {
         let directory = self.bundle(port, None);
