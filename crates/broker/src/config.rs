@@ -22,10 +22,14 @@ pub struct Config {
     pub max_connections_per_address: usize,
     /// Connections that one address may begin; those beyond are closed. `None`: as many as it likes.
     pub connect_rate_per_address: Option<Rate>,
+    /// Connections that one client, by its identifier and address, may begin; those beyond are refused (MQTT 5: 0x9f).
+    /// `None`: as many as it likes.
+    pub connect_rate_per_client: Option<Rate>,
     /// Failed logins of one address, beyond which none of its logins is looked at. Also turns on the pause that a client
     /// gets after five failures in a row, from a second to a minute. `None`: neither.
     pub failed_login_rate_per_address: Option<Rate>,
-    /// Messages that one client may publish: it is not read while it is ahead. `None`: as many as it can.
+    /// Messages that one client may publish: it is not read while it is ahead, on this connection and on its next.
+    /// `None`: as many as it can.
     pub publish_rate: Option<Rate>,
     /// The same in bytes of topic and payload. A message larger than the burst still passes, alone.
     pub publish_bytes_rate: Option<Rate>,
@@ -70,7 +74,7 @@ pub struct Config {
     pub max_retained: usize,
     /// Bytes of retained messages.
     pub max_retained_bytes: usize,
-    /// Retained messages of one client.
+    /// Retained messages of one client. Beyond it a message is stored and delivered and not retained (MQTT 5: 0x97).
     pub max_retained_per_client: usize,
     /// Bytes of retained messages of one client.
     pub max_retained_bytes_per_client: usize,
@@ -88,6 +92,7 @@ impl Default for Config {
             max_connections: 100_000,
             max_connections_per_address: 20_000,
             connect_rate_per_address: Some(Rate { per_second: 500, burst: 10_000 }),
+            connect_rate_per_client: Some(Rate { per_second: 20, burst: 1000 }),
             failed_login_rate_per_address: Some(Rate { per_second: 5, burst: 300 }),
             publish_rate: None,
             publish_bytes_rate: None,
@@ -110,8 +115,8 @@ impl Default for Config {
             max_subscriptions: 100,
             max_retained: 100_000,
             max_retained_bytes: 64 * 1024 * 1024,
-            max_retained_per_client: 1000,
-            max_retained_bytes_per_client: 4 * 1024 * 1024,
+            max_retained_per_client: 100,
+            max_retained_bytes_per_client: 1024 * 1024,
             max_delayed_will_bytes: 16 * 1024 * 1024,
             topic_alias_maximum: 10,
             announcements: Vec::new(),

@@ -46,6 +46,8 @@ counters! {
     connects_refused,
     /// Of these: not looked at, because the client or its address had failed too often.
     logins_paused,
+    /// Of these: the client connects too often.
+    connects_too_often,
     /// Connections ended by a protocol error: garbage, oversized packets, rules broken.
     protocol_errors,
     /// Connections ended by a packet larger than is read.

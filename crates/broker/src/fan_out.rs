@@ -22,21 +22,31 @@ pub(crate) struct Origin<'a> {
     pub(crate) received: Instant,
 }
 
+/// What became of a message on its way to its subscribers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FannedOut {
+    /// How many took it.
+    pub(crate) taken: usize,
+    /// Whether it was to be retained and there was no room.
+    pub(crate) not_retained: bool,
+}
+
 /// Gives a stored message to every subscriber. What outlives the process is added to `batch`: whoever acknowledges the
-/// message waits for that. Returns how many took it.
+/// message waits for that.
 pub(crate) fn fan_out<H: Host>(
     shared: &Shared<H>,
     message: &Message,
     origin: Origin<'_>,
     batch: &mut Batch<'_>,
-) -> usize {
+) -> FannedOut {
     let expires_at = expiry(message, origin.received);
-    if message.retain {
-        retain(shared, message, expires_at, origin.client_id, batch);
-    }
+    let not_retained = message.retain && !retain(shared, message, expires_at, origin.client_id, batch);
     let matches = shared.router.matching(&message.topic, origin.client_id.map(|client_id| &**client_id));
     // A received payload shares its buffer with its neighbours, which must not wait in a queue with it.
-    let message = if matches.is_empty() { return 0 } else { message.detached() };
+    if matches.is_empty() {
+        return FannedOut { taken: 0, not_retained };
+    }
+    let message = message.detached();
     let deliver_to = |found: &Match, share| Delivery {
         qos: message.qos.min(found.qos),
         retain: message.retain && found.retain_as_published,
@@ -63,21 +73,21 @@ pub(crate) fn fan_out<H: Host>(
             shared.counters.dropped(&shared.counters.dropped_no_member);
         }
     }
-    taken
+    FannedOut { taken, not_retained }
 }
 
+/// Returns whether there was room.
 fn retain<H: Host>(
     shared: &Shared<H>,
     message: &Message,
     expires_at: Option<Instant>,
     owner: Option<&Arc<str>>,
     batch: &mut Batch<'_>,
-) {
+) -> bool {
     batch.in_order();
     let has_room = shared.retained.set(message, expires_at, owner);
     if !has_room {
         shared.counters.dropped(&shared.counters.dropped_retained_full);
-        tracing::warn!(topic = %message.topic, "no room for another retained message");
     }
     if !has_room || message.payload.is_empty() {
         batch.retained_gone(&message.topic);
@@ -85,6 +95,7 @@ fn retain<H: Host>(
         let expires_at = expires_at.map(wall_time);
         batch.retained(&Kept { message: message.clone(), expires_at, owner: owner.cloned() });
     }
+    has_room
 }
 
 /// The delivery with a copy that outlives the process, if its session does; and whether there was room for one.

@@ -112,6 +112,13 @@ pub enum Event<'a, I> {
         /// Bytes that are read at most.
         limit: u32,
     },
+    /// A message was stored and delivered and not retained: its client, or all together, have as many as there may be.
+    NotRetained {
+        /// Who.
+        identity: &'a Arc<I>,
+        /// The topic, which retains nothing now.
+        topic: &'a str,
+    },
     /// An identity reached for a topic it may not use.
     Denied {
         /// Who.

@@ -185,7 +185,7 @@ impl<H: Host> Broker<H> {
     /// Returns how many sessions took it.
     pub fn publish(&self, message: &Message) -> usize {
         let origin = Origin { client_id: None, received: Instant::now() };
-        fan_out(&self.shared, message, origin, &mut self.shared.ledger.batch())
+        fan_out(&self.shared, message, origin, &mut self.shared.ledger.batch()).taken
     }
 
     /// Closes the live connection of a client at once and discards its session. Returns whether there was one.

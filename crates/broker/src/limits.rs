@@ -4,17 +4,19 @@
 //! |---|---|
 //! | half-open and silent sockets | the handshake deadline, and places for handshakes (`handshakes`) |
 //! | too many connections | a cap in all and one for each address |
-//! | too many attempts | a rate of connections for each address |
+//! | too many attempts | a rate of connections for each address, and for each client of an address: [`clients`] |
 //! | guessing secrets | [`logins`]: a pause for the client after some failures, a rate of failures for the address |
-//! | floods of messages | [`bucket`] of each connection: it is not read until it may go on, and closed when it never stops |
+//! | floods of messages | [`bucket`] of each client: it is not read until it may go on, and closed when it never stops |
 //!
 //! There is one connection for each client identifier (a new one takes over), which is the cap for an identity. An IPv6
 //! address counts as its /64: that is what one subscriber line has. Tables are bounded; what they forget is forgiven.
 
 pub(crate) mod bucket;
+pub(crate) mod clients;
 pub(crate) mod logins;
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -22,6 +24,7 @@ use tokio::time::Instant;
 
 use crate::config::{Config, Rate};
 use bucket::Bucket;
+use clients::Clients;
 use logins::Logins;
 
 /// Addresses remembered; when there are more, those without a connection are forgiven what they tried.
@@ -48,6 +51,7 @@ pub(crate) struct Limits {
     max_connections: usize,
     connect_rate: Option<Rate>,
     pub(crate) logins: Logins,
+    pub(crate) clients: Clients,
 }
 
 /// The right of an address to one more connection, until dropped.
@@ -64,6 +68,7 @@ impl Limits {
             max_connections: config.max_connections_per_address,
             connect_rate: config.connect_rate_per_address,
             logins: Logins::new(config.failed_login_rate_per_address),
+            clients: Clients::new(config.connect_rate_per_client),
         }
     }
 
@@ -106,6 +111,14 @@ pub(crate) fn line(address: IpAddr) -> IpAddr {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
         address => address,
     }
+}
+
+/// A client that nobody has authenticated: an identifier, said by one address.
+fn client_at(line: IpAddr, client_id: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    line.hash(&mut hasher);
+    client_id.hash(&mut hasher);
+    hasher.finish()
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::Shared;
 use crate::fan_out::{Origin, fan_out};
-use crate::host::Host;
+use crate::host::{Event, Host};
 use crate::mailbox::Mailbox;
 use crate::outcome::Outcome;
 use crate::receipt::Receipt;
@@ -121,7 +121,9 @@ pub(crate) async fn publish<H: Host>(shared: &Shared<H>, will: Will<H::Identity>
     {
         let origin = Origin { client_id: Some(&will.client_id), received: Instant::now() };
         let mut batch = shared.ledger.batch();
-        fan_out(shared, &will.message, origin, &mut batch);
+        if fan_out(shared, &will.message, origin, &mut batch).not_retained {
+            shared.host.observe(Event::NotRetained { identity: &will.identity, topic: &will.message.topic });
+        }
         batch.will_gone(&will.client_id);
     }
 }

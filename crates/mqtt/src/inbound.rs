@@ -52,6 +52,19 @@ enum Fate {
     Abandoned,
 }
 
+/// A message that was answered for good: QoS 1, or QoS 2 that was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// The packet it answered.
+    pub packet_id: PacketId,
+    /// Of the message.
+    pub qos: QoS,
+    /// Of topic and payload: [`fingerprint`].
+    pub fingerprint: u64,
+    /// How.
+    pub reason: PublishAckReason,
+}
+
 /// The receiving half of a session. `T` is what the owner wants back with the acknowledgement of a message.
 #[derive(Debug)]
 pub struct Inbound<T> {
@@ -60,9 +73,9 @@ pub struct Inbound<T> {
     first: u64,
     /// QoS 2 identifiers that were answered by PUBREC and await PUBREL (MQTT-4.3.3-10).
     unreleased: Vec<PacketId>,
-    /// QoS 1 messages of this session that were acknowledged lately, and how: an acknowledgement that was lost on the
-    /// way makes the client send the same message again, marked DUP.
-    recent: VecDeque<(PacketId, u64, PublishAckReason)>,
+    /// Messages of this session that were answered lately, and how: an acknowledgement that was lost on the way makes the
+    /// client send the same message again, marked DUP.
+    recent: VecDeque<Answered>,
     receive_maximum: u16,
     /// Whether the peer knows the receive maximum (MQTT 5), which then counts QoS 2 messages until PUBREL.
     announced: bool,
@@ -103,18 +116,15 @@ impl<T> Inbound<T> {
         &self.unreleased
     }
 
-    /// What of a session outlives the process: identifiers and fingerprints of messages acknowledged lately with
-    /// success, oldest first.
-    pub fn recent(&self) -> impl Iterator<Item = (PacketId, u64)> {
-        let success = |reason| reason == PublishAckReason::Success;
-        self.recent.iter().filter(move |known| success(known.2)).map(|known| (known.0, known.1))
+    /// What of a session outlives the process: messages answered lately, oldest first.
+    pub fn recent(&self) -> impl Iterator<Item = Answered> {
+        self.recent.iter().copied()
     }
 
     /// Gives a new session what an earlier process knew of it.
-    pub fn restore(&mut self, unreleased: Vec<PacketId>, recent: impl IntoIterator<Item = (PacketId, u64)>) {
+    pub fn restore(&mut self, unreleased: Vec<PacketId>, recent: impl IntoIterator<Item = Answered>) {
         self.unreleased = unreleased;
-        let recent = recent.into_iter().take(usize::from(self.receive_maximum));
-        self.recent = recent.map(|(packet_id, print)| (packet_id, print, PublishAckReason::Success)).collect();
+        self.recent = recent.into_iter().take(usize::from(self.receive_maximum)).collect();
     }
 
     /// A session that starts clean. Tickets go on counting, so that a late outcome of the session before names
@@ -160,12 +170,15 @@ impl<T> Inbound<T> {
         } else if dup && self.is_held(packet_id, qos) {
             // The identifier is in use (MQTT-2.2.1-3): a client that lost patience says the same again.
             return Ok(Arrival::InProgress);
-        } else if dup
+        }
+        if dup
             && let Some(fingerprint) = fingerprint
-            && let Some((_, _, reason)) =
-                self.recent.iter().find(|known| (known.0, known.1) == (packet_id, fingerprint))
+            && let Some(known) = self
+                .recent
+                .iter()
+                .find(|known| (known.packet_id, known.qos, known.fingerprint) == (packet_id, qos, fingerprint))
         {
-            let reason = *reason;
+            let reason = known.reason;
             self.bound_redeliveries()?;
             self.hold(packet_id, qos, Some(Fate::Answer(reason)), None);
             return Ok(Arrival::Known);
@@ -173,6 +186,8 @@ impl<T> Inbound<T> {
         if self.is_full() {
             return Err(ProtocolError::ReceiveMaximumExceeded);
         }
+        // The client knows the answer to the message before: it uses its identifier for another.
+        self.recent.retain(|known| known.packet_id != packet_id);
         Ok(Arrival::New(self.hold(packet_id, qos, None, Some(item))))
     }
 
@@ -220,22 +235,23 @@ impl<T> Inbound<T> {
             let held = self.held.pop_front()?;
             self.first += 1;
             let Fate::Answer(reason) = fate else { continue };
-            // MQTT-4.3.3-9: a refused QoS 2 message needs no PUBREL; its identifier is free at once.
-            if held.qos == QoS::ExactlyOnce && !is_refusal(reason) && !self.unreleased.contains(&held.packet_id) {
+            // MQTT-4.3.3-9: a refused QoS 2 message needs no PUBREL; its identifier is free at once. 3.1.1 does not hear
+            // that it was refused, and releases it.
+            let awaits_release = !is_refusal(reason) || !self.announced;
+            if held.qos == QoS::ExactlyOnce && awaits_release && !self.unreleased.contains(&held.packet_id) {
                 self.unreleased.push(held.packet_id);
             }
             return Some((Acknowledgement { packet_id: held.packet_id, qos: held.qos, reason }, held.item));
         }
     }
 
-    /// Remembers an acknowledged QoS 1 message and its reason, so that its redelivery within the session is recognised
-    /// and gets the same answer.
-    pub fn remember(&mut self, packet_id: PacketId, fingerprint: u64, reason: PublishAckReason) {
-        self.recent.retain(|(known, ..)| *known != packet_id);
+    /// Remembers a message that was answered for good, so that its redelivery within the session is recognised and gets
+    /// the same answer.
+    pub fn remember(&mut self, answered: Answered) {
         if self.recent.len() >= usize::from(self.receive_maximum) {
             self.recent.pop_front();
         }
-        self.recent.push_back((packet_id, fingerprint, reason));
+        self.recent.push_back(answered);
     }
 
     /// PUBREL arrived: the reason code of the PUBCOMP.
@@ -271,6 +287,10 @@ mod tests {
             Ok(Arrival::New(ticket)) => ticket,
             other => panic!("{other:?}"),
         }
+    }
+
+    fn answered(packet_id: u16, qos: QoS, fingerprint: u64, reason: PublishAckReason) -> Answered {
+        Answered { packet_id: id(packet_id), qos, fingerprint, reason }
     }
 
     #[test]
@@ -337,11 +357,33 @@ mod tests {
         let ticket = arrive(&mut inbound, 5, QoS::AtLeastOnce);
         inbound.complete(ticket, PublishAckReason::Success);
         inbound.next_acknowledgement();
-        inbound.remember(id(5), same, PublishAckReason::Success);
+        inbound.remember(answered(5, QoS::AtLeastOnce, same, PublishAckReason::Success));
         let mut resumed = inbound.into_resumed(10);
         assert_eq!(resumed.arrive(id(5), QoS::AtLeastOnce, true, Some(same), ()).unwrap(), Arrival::Known);
         assert!(resumed.next_acknowledgement().is_some());
         let other = fingerprint("t", b"another");
         assert!(matches!(resumed.arrive(id(5), QoS::AtLeastOnce, true, Some(other), ()), Ok(Arrival::New(_))));
+    }
+
+    #[test]
+    fn a_refused_qos_2_message_is_recognised_and_its_identifier_is_free() {
+        const REASON: PublishAckReason = PublishAckReason::PayloadFormatInvalid;
+        let same = fingerprint("t", b"payload");
+        for announced in [true, false] {
+            let mut inbound = Inbound::new(10);
+            inbound.set_announced(announced);
+            let ticket = arrive(&mut inbound, 5, QoS::ExactlyOnce);
+            inbound.complete(ticket, REASON);
+            inbound.next_acknowledgement();
+            assert_eq!(inbound.unreleased().len(), usize::from(!announced), "3.1.1 releases it");
+            inbound.remember(answered(5, QoS::ExactlyOnce, same, REASON));
+            assert_eq!(inbound.arrive(id(5), QoS::ExactlyOnce, true, Some(same), ()).unwrap(), Arrival::Known);
+            let (again, _) = inbound.next_acknowledgement().unwrap();
+            assert_eq!(again.reason, if announced { REASON } else { PublishAckReason::Success });
+            inbound.release(id(5));
+            // Without DUP it is another message, and what was known of the one before is over.
+            assert!(matches!(inbound.arrive(id(5), QoS::ExactlyOnce, false, Some(same), ()), Ok(Arrival::New(_))));
+            assert_eq!(inbound.recent().count(), 0);
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! What an operator may choose. Everything is checked before anything is opened or written, and every mistake is
 //! reported, not the first.
 
+mod limits;
+
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -99,7 +101,7 @@ impl Config {
             organization: "tesaiot".into(),
             root_key: RootKey::Encrypted { passphrase: None },
             limits: Limits::default(),
-            broker: tesaiot_broker::Config { announcements: vec![stored], ..tesaiot_broker::Config::default() },
+            broker: limits::defaults(vec![stored]),
             store: tesaiot_store::telemetry::Options::default(),
             https_write_timeout: Duration::from_secs(30),
             system_topics_period: Duration::from_secs(10),
@@ -148,6 +150,7 @@ impl Config {
             mistakes.push("the root key's passphrase has at least 8 characters".into());
         }
         mistakes.extend(retention_mistakes(&self.store));
+        mistakes.extend(limits::mistakes(&self.broker));
         mistakes
     }
 }

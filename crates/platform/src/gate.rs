@@ -144,6 +144,7 @@ impl Host for Gate {
                 };
                 self.incidents.topic_denied(identity.name(), action, topic);
             }
+            Event::NotRetained { identity, topic } => self.incidents.not_retained(identity.name(), topic),
             Event::Connected { identity, peer } => {
                 tracing::debug!(client = identity.name(), peer = %peer.address, "connected");
                 match &**identity {

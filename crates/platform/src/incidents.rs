@@ -101,6 +101,14 @@ impl Incidents {
         }
     }
 
+    /// A message that was to be retained, and there was no room.
+    pub(crate) fn not_retained(&self, client: &str, topic: &str) {
+        if self.is_news("retained", client, "full") {
+            tracing::warn!(client, topic, "no room for another retained message of this client: stored, not retained");
+            self.record(client, "topic.retain", topic, "as many retained messages as there may be");
+        }
+    }
+
     /// A client that spoke MQTT and then something else.
     pub(crate) fn protocol_broken(&self, client: &str, peer: &Peer, cause: &str) {
         if self.is_news("protocol", client, cause) {

@@ -46,4 +46,4 @@ pub use error::{BuildError, RunError};
 pub use first_start::FirstStart;
 pub use ingest::Stored;
 pub use provisioning::ProvisioningError;
-pub use tesaiot_broker::Network;
+pub use tesaiot_broker::{Config as BrokerConfig, Network, Rate};

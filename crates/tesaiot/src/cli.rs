@@ -18,6 +18,8 @@ mod device;
 pub(crate) mod doctor;
 mod language;
 #[cfg(feature = "platform")]
+mod limit;
+#[cfg(feature = "platform")]
 mod logging;
 #[cfg(any(feature = "man", test))]
 mod man;
@@ -26,9 +28,13 @@ mod progress;
 #[cfg(feature = "device")]
 pub(crate) mod publish;
 #[cfg(feature = "platform")]
+mod rate;
+#[cfg(feature = "platform")]
 mod retain;
 #[cfg_attr(not(unix), path = "cli/console.rs")]
 mod signal;
+#[cfg(feature = "platform")]
+mod size;
 #[cfg(feature = "platform")]
 mod span;
 #[cfg(feature = "platform")]
@@ -38,7 +44,7 @@ pub(crate) mod telemetry;
 #[cfg(feature = "platform")]
 mod token;
 #[cfg(feature = "platform")]
-mod up;
+pub(crate) mod up;
 
 use std::process::ExitCode;
 
@@ -87,7 +93,7 @@ NO_COLOR turns emphasis off. --lang th, or LANG=th_TH.UTF-8, shows the help of t
 enum Command {
     /// Run the platform
     #[cfg(feature = "platform")]
-    Up(up::UpArgs),
+    Up(Box<up::UpArgs>),
     /// Watch a platform at work, with real devices
     #[cfg(all(feature = "device", feature = "platform"))]
     Demo(demo::DemoArgs),

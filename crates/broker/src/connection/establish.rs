@@ -86,6 +86,7 @@ where
     let _ = link.send(Packet::ConnectAck(Box::new(ack)));
     let resend = state.outbound.in_order().into_iter().map(|(packet_id, _)| packet_id).collect();
     let will_delay = connect.last_will.as_ref().and_then(|will| will.will_delay_interval_sec).unwrap_or(0);
+    let throttle = Throttle::new(config, || shared.limits.clients.resume(&session.client_id));
     let now = Instant::now();
     let silence_limit = (!keep_alive.is_zero()).then(|| keep_alive + keep_alive / 2);
     Connection {
@@ -109,7 +110,7 @@ where
         resend,
         retained: RetainedQueue::default(),
         held_bytes: 0,
-        throttle: Throttle::new(config),
+        throttle,
         fences,
         clock: clock(now),
         shared,

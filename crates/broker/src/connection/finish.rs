@@ -89,6 +89,9 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
             broke_protocol: matches!(ended, Ended::Link(LinkError::Protocol(_))),
             cause: &cause,
         });
+        if let Some(throttle) = &self.throttle {
+            self.shared.limits.clients.keep(&self.session.client_id, throttle.left());
+        }
         self.shared.sessions.detach(&self.session, self.state, &self.shared.common());
         // Evicted, or one too many: the session has ended, and what was to wait with it is due.
         if !self.shared.sessions.exists(&self.session.client_id)

@@ -73,6 +73,11 @@ where
         return None;
     }
     let from = peer.address.ip();
+    if assigned.is_none() && !shared.limits.clients.may_connect(from, &connect.client_id) {
+        increment(&shared.counters.connects_too_often);
+        reject(&mut link, ConnectAckReason::ConnectionRateExceeded, "this client connects too often").await;
+        return None;
+    }
     if !shared.limits.logins.may_try(from, &connect.client_id) {
         increment(&shared.counters.logins_paused);
         reject(&mut link, ConnectAckReason::ConnectionRateExceeded, "too many failed logins").await;

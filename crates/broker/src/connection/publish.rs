@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 
 use tesaiot_mqtt::codec::is_refusal;
-use tesaiot_mqtt::inbound::{Acknowledgement, Arrival, Ticket, fingerprint};
+use tesaiot_mqtt::inbound::{Acknowledgement, Answered, Arrival, Ticket, fingerprint};
 use tesaiot_mqtt::packet::{
     DisconnectReasonCode, Packet, PacketId, Publish, PublishAck, PublishAckReason, Version, publish_ack,
 };
@@ -51,7 +51,10 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
                 increment(&self.shared.counters.messages_refused);
             } else {
                 let origin = Origin { client_id: Some(&self.session.client_id), received };
-                fan_out(&self.shared, &message, origin, &mut self.shared.ledger.batch());
+                if fan_out(&self.shared, &message, origin, &mut self.shared.ledger.batch()).not_retained {
+                    let (identity, topic) = (&self.identity, &*message.topic);
+                    self.shared.host.observe(Event::NotRetained { identity, topic });
+                }
             }
             return Ok(());
         };
@@ -143,27 +146,35 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
         let mut answers = Vec::new();
         let mut known = false;
         while let Some((acknowledgement, held)) = self.state.inbound.next_acknowledgement() {
-            let (packet_id, qos, reason) = (acknowledgement.packet_id, acknowledgement.qos, acknowledgement.reason);
+            let Acknowledgement { packet_id, qos, mut reason } = acknowledgement;
             known |= held.is_none();
-            answers.push(acknowledgement);
-            let Some(held) = held else { continue };
+            let Some(held) = held else {
+                answers.push(acknowledgement);
+                continue;
+            };
             self.held_bytes = self.held_bytes.saturating_sub(held.message.size());
             if is_refusal(reason) {
                 increment(&shared.counters.messages_refused);
             } else {
                 let origin = Origin { client_id: Some(&self.session.client_id), received: held.received };
-                fan_out(&shared, &held.message, origin, &mut batch);
+                let fanned_out = fan_out(&shared, &held.message, origin, &mut batch);
                 increment(&shared.counters.messages_acknowledged);
-                if qos == QoS::ExactlyOnce && durable {
-                    batch.received(&self.session.client_id, packet_id);
+                if fanned_out.not_retained {
+                    reason = self.not_retained(&held.message.topic, packet_id, qos);
                 }
             }
+            answers.push(Acknowledgement { reason, ..acknowledgement });
+            // The end of the exchange, for a client that hears of refusals; 3.1.1 releases what it was not told of.
+            let is_over = qos == QoS::AtLeastOnce || (is_refusal(reason) && self.version == Version::V5);
+            if !is_over && durable {
+                batch.received(&self.session.client_id, packet_id);
+            }
             // What the host keeps aside is kept once too. What the identity may not do is looked at each time.
-            if qos == QoS::AtLeastOnce
+            if is_over
                 && reason != PublishAckReason::NotAuthorized
-                && let Some(print) = held.fingerprint
+                && let Some(fingerprint) = held.fingerprint
             {
-                self.state.inbound.remember(packet_id, print, reason);
+                self.state.inbound.remember(Answered { packet_id, qos, fingerprint, reason });
             }
         }
         let position = batch.submit();
@@ -178,6 +189,19 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
             self.last_progress = Instant::now();
         }
         Ok(())
+    }
+
+    /// A message is safe and delivered, and there was no room to retain it. Returns how it is answered: 3.1.1 has no word
+    /// for it.
+    fn not_retained(&mut self, topic: &str, packet_id: PacketId, qos: QoS) -> PublishAckReason {
+        self.shared.host.observe(Event::NotRetained { identity: &self.identity, topic });
+        if self.version == Version::V3 {
+            return PublishAckReason::Success;
+        }
+        if qos == QoS::ExactlyOnce {
+            self.state.inbound.release(packet_id);
+        }
+        PublishAckReason::QuotaExceeded
     }
 }
 

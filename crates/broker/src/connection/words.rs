@@ -9,6 +9,9 @@ pub(super) fn publish_refused(reason: PublishAckReason) -> Option<&'static str> 
         PublishAckReason::PayloadFormatInvalid => {
             Some("the payload is not what it says it is, or not what the topic takes")
         }
+        PublishAckReason::QuotaExceeded => {
+            Some("delivered, and not retained: there are as many retained as there may be")
+        }
         _ => None,
     }
 }

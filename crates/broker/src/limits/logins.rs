@@ -5,7 +5,6 @@
 //! a shared address does not lock its neighbours out.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,7 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::bucket::Bucket;
-use super::line;
+use super::{client_at, line};
 use crate::config::Rate;
 
 /// Failures in a row that are nobody's fault.
@@ -61,7 +60,8 @@ impl Logins {
     pub(crate) fn may_try(&self, address: IpAddr, client_id: &str) -> bool {
         let now = Instant::now();
         let mut known = self.lock();
-        let pauses = known.clients.get(&hash(address, client_id)).is_some_and(|client| client.not_before > now);
+        let pauses =
+            known.clients.get(&client_at(line(address), client_id)).is_some_and(|client| client.not_before > now);
         // One failure must be affordable; a success costs nothing.
         let affords = known.addresses.get_mut(&line(address)).is_none_or(|bucket| {
             let mut tried = *bucket;
@@ -89,7 +89,7 @@ impl Logins {
             }
         }
         let first = Client { failures: 0, last: now, not_before: now };
-        let client = known.clients.entry(hash(address, client_id)).or_insert(first);
+        let client = known.clients.entry(client_at(line(address), client_id)).or_insert(first);
         if now.saturating_duration_since(client.last) >= FORGIVEN {
             *client = first;
         }
@@ -105,16 +105,9 @@ impl Logins {
     pub(crate) fn succeeded(&self, address: IpAddr, client_id: &str) {
         let mut known = self.lock();
         if !known.clients.is_empty() {
-            known.clients.remove(&hash(address, client_id));
+            known.clients.remove(&client_at(line(address), client_id));
         }
     }
-}
-
-fn hash(address: IpAddr, client_id: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    line(address).hash(&mut hasher);
-    client_id.hash(&mut hasher);
-    hasher.finish()
 }
 
 #[cfg(test)]

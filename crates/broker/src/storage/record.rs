@@ -2,8 +2,9 @@
 //! since 1970, messages are MQTT 5 PUBLISH packets.
 //!
 //! ```text
-//! session       1, expiry in seconds u32, disconnected at u64 (0: connected), then what QoS 1 messages were
-//!               acknowledged lately: (packet identifier u16, fingerprint u64)*
+//! session       2, expiry in seconds u32, disconnected at u64 (0: connected), then what messages were answered
+//!               lately: (packet identifier u16, fingerprint u64, QoS u8, reason u8)*
+//!               1: without QoS and reason, which are 1 and 0
 //! subscription  1, options as in SUBSCRIBE u8, identifier u32 (0: none)
 //! message       1, flags u8 (0–1 QoS, 2 retain, 3 expires, 4 share), [expires at u64], [length u16, share],
 //!               count u16, subscription identifiers u32*, PUBLISH
@@ -18,11 +19,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut, TryGetError};
 use tesaiot_mqtt::codec::ProtocolError;
-use tesaiot_mqtt::packet::{Packet, PacketId, RetainHandling, SubscriptionOptions, Version};
+use tesaiot_mqtt::inbound::Answered;
+use tesaiot_mqtt::packet::{Packet, PacketId, PublishAckReason, RetainHandling, SubscriptionOptions, Version};
 use tesaiot_mqtt::{Codec, Message, QoS};
 
-/// The version of every form here.
+/// The version of every form here but that of sessions.
 const VERSION: u8 = 1;
+/// The version of the form of sessions.
+const SESSION_VERSION: u8 = 2;
 /// No message is larger than a packet can be.
 const MAX_PACKET: u32 = u32::MAX;
 const RETAIN: u8 = 1 << 2;
@@ -51,8 +55,8 @@ pub(crate) struct SessionRecord {
     pub(crate) expiry: Duration,
     /// When its connection ended; `None` while it has one.
     pub(crate) disconnected_at: Option<SystemTime>,
-    /// Identifiers and fingerprints of QoS 1 messages acknowledged lately, oldest first.
-    pub(crate) recent: Vec<(PacketId, u64)>,
+    /// Messages answered lately, oldest first.
+    pub(crate) recent: Vec<Answered>,
 }
 
 /// A message for one session.
@@ -78,25 +82,37 @@ pub(crate) struct Kept {
 
 impl SessionRecord {
     pub(crate) fn encode(&self) -> Bytes {
-        let mut bytes = BytesMut::with_capacity(13 + 10 * self.recent.len());
-        bytes.put_u8(VERSION);
+        let mut bytes = BytesMut::with_capacity(13 + 12 * self.recent.len());
+        bytes.put_u8(SESSION_VERSION);
         bytes.put_u32(u32::try_from(self.expiry.as_secs()).unwrap_or(u32::MAX));
         bytes.put_u64(self.disconnected_at.map_or(0, milliseconds));
-        for (packet_id, fingerprint) in &self.recent {
-            bytes.put_u16(packet_id.get());
-            bytes.put_u64(*fingerprint);
+        for answered in &self.recent {
+            bytes.put_u16(answered.packet_id.get());
+            bytes.put_u64(answered.fingerprint);
+            bytes.put_u8(answered.qos as u8);
+            bytes.put_u8(answered.reason.into());
         }
         bytes.freeze()
     }
 
     pub(crate) fn decode(mut bytes: &[u8]) -> Result<Self, RecordError> {
-        version(&mut bytes)?;
+        let is_first = bytes.first() == Some(&VERSION);
+        match bytes.try_get_u8()? {
+            VERSION | SESSION_VERSION => {}
+            other => return Err(RecordError::Version(other)),
+        }
         let expiry = Duration::from_secs(u64::from(bytes.try_get_u32()?));
         let disconnected_at = Some(bytes.try_get_u64()?).filter(|at| *at > 0).map(time);
         let mut recent = Vec::new();
         while !bytes.is_empty() {
             let packet_id = PacketId::new(bytes.try_get_u16()?).ok_or(RecordError::Range)?;
-            recent.push((packet_id, bytes.try_get_u64()?));
+            let fingerprint = bytes.try_get_u64()?;
+            let (mut quality, mut reason) = (QoS::AtLeastOnce, PublishAckReason::Success);
+            if !is_first {
+                quality = qos(bytes.try_get_u8()?)?;
+                reason = bytes.try_get_u8()?.try_into().map_err(|_| RecordError::Range)?;
+            }
+            recent.push(Answered { packet_id, qos: quality, fingerprint, reason });
         }
         Ok(Self { expiry, disconnected_at, recent })
     }
@@ -314,9 +330,25 @@ mod tests {
         let session = SessionRecord {
             expiry: Duration::from_secs(3600),
             disconnected_at: Some(time(1_795_000_000_000)),
-            recent: vec![(PacketId::MIN, 7), (PacketId::MAX, u64::MAX)],
+            recent: vec![
+                Answered {
+                    packet_id: PacketId::MIN,
+                    qos: QoS::AtLeastOnce,
+                    fingerprint: 7,
+                    reason: PublishAckReason::Success,
+                },
+                Answered {
+                    packet_id: PacketId::MAX,
+                    qos: QoS::ExactlyOnce,
+                    fingerprint: u64::MAX,
+                    reason: PublishAckReason::PayloadFormatInvalid,
+                },
+            ],
         };
         assert_eq!(SessionRecord::decode(&session.encode()).unwrap(), session);
+        let mut first = session.encode()[..23].to_vec();
+        first[0] = VERSION;
+        assert_eq!(SessionRecord::decode(&first).unwrap().recent, session.recent[..1]);
         let options = SubscriptionOptions {
             qos: QoS::AtLeastOnce,
             no_local: true,

@@ -33,6 +33,7 @@ pub enum Seen {
     Refused { client_id: Option<String>, cause: String },
     Denied { client_id: String, action: Action, topic: String },
     TooLarge { client_id: String, size: u32, limit: u32 },
+    NotRetained { client_id: String, topic: String },
 }
 
 /// Who a client is: its client identifier. Those that start with `app` may read everything.
@@ -244,6 +245,9 @@ impl Host for TestHost {
                 Seen::Denied { client_id: identity.0.clone(), action, topic: topic.into() }
             }
             Event::TooLarge { identity, size, limit } => Seen::TooLarge { client_id: identity.0.clone(), size, limit },
+            Event::NotRetained { identity, topic } => {
+                Seen::NotRetained { client_id: identity.0.clone(), topic: topic.into() }
+            }
             Event::HandshakeFailed { .. } => Seen::HandshakeFailed,
         };
         self.change(|inner| inner.seen.push(seen));

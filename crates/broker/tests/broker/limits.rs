@@ -116,3 +116,49 @@ async fn a_client_that_never_stops_is_let_go() {
         assert_eq!(bench.broker.counters().publish_abused, 1);
     }
 }
+
+/// What it owes waits for it: beginning again is no way around.
+#[tokio::test(start_paused = true)]
+async fn a_new_connection_owes_what_the_one_before_did() {
+    for version in BOTH {
+        let rate = Some(Rate { per_second: 10, burst: 10 });
+        let bench = Bench::with(Config { publish_rate: rate, ..Config::default() });
+        let started = Instant::now();
+        for number in 1..=30 {
+            let mut device = bench.connect(version, "d").await;
+            device.publish(publish("d/t", number)).await;
+            device.expect_puback(number).await;
+            drop(device);
+        }
+        let took = started.elapsed();
+        assert!((1900..2300).contains(&took.as_millis()), "{took:?}");
+        let started = Instant::now();
+        let mut neighbour = bench.connect(version, "e").await;
+        neighbour.publish(publish("e/t", 1)).await;
+        neighbour.expect_puback(1).await;
+        assert!(started.elapsed() < Duration::from_millis(50));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_connects_too_often_is_refused_and_others_are_not() {
+    for version in BOTH {
+        let rate = Some(Rate { per_second: 1, burst: 3 });
+        let bench = Bench::with(Config { connect_rate_per_client: rate, ..Config::default() });
+        for _ in 0..3 {
+            bench.connect(version, "d").await;
+        }
+        let asked = bench.host.asked();
+        let ack = bench.peer(version).connect(connect("d")).await;
+        let refused = match version {
+            Version::V5 => ConnectAckReason::ConnectionRateExceeded,
+            Version::V3 => ConnectAckReason::ServerUnavailable,
+        };
+        assert_eq!(ack.reason_code, refused);
+        assert_eq!(bench.host.asked(), asked, "the host has no work with it");
+        assert_eq!(bench.broker.counters().connects_too_often, 1);
+        bench.connect(version, "neighbour").await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        bench.connect(version, "d").await;
+    }
+}

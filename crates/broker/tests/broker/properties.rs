@@ -2,7 +2,6 @@
 
 use std::num::NonZeroU32;
 
-use tesaiot_broker::Config;
 use tesaiot_mqtt::packet::{
     Connect, ConnectAckReason, Disconnect, DisconnectReasonCode, Packet, Publish, PublishAckReason, PublishProperties,
     Subscribe, SubscriptionOptions, Version,
@@ -10,7 +9,7 @@ use tesaiot_mqtt::packet::{
 use tesaiot_mqtt::{Message, QoS};
 
 use crate::host::Mode;
-use crate::peer::{BOTH, Bench, Peer, connect, id, persistent, publish, will};
+use crate::peer::{Bench, Peer, connect, id, persistent, publish, will};
 
 async fn subscribe_as(peer: &mut Peer, number: u32, filter: &str) {
     let topic_filters = vec![(filter.to_owned().into(), SubscriptionOptions::default())];
@@ -251,36 +250,5 @@ async fn a_goodbye_may_change_the_expiry_of_a_session_that_has_one() {
         tokio::time::sleep(std::time::Duration::from_secs(200)).await;
         let (_, ack) = bench.connect_as(Version::V5, asking).await;
         assert_eq!(ack.session_present, allowed && later > 200, "{asked} {later}");
-    }
-}
-
-/// One client cannot take the room of all.
-#[tokio::test(start_paused = true)]
-async fn a_client_has_a_share_of_the_retained_messages() {
-    for version in BOTH {
-        let bench = Bench::with(Config { max_retained: 10, max_retained_per_client: 3, ..Config::default() });
-        let retain = |topic: String, packet_id| Publish { retain: true, ..publish(&topic, packet_id) };
-        for client in ["d", "e"] {
-            let mut device = bench.connect(version, client).await;
-            for number in 1..=5 {
-                device.publish(retain(format!("{client}/{number}"), number)).await;
-                device.expect_puback(number).await;
-            }
-            // One that is cleared makes room for another.
-            device.publish(Publish { payload: "".into(), ..retain(format!("{client}/1"), 6) }).await;
-            device.publish(retain(format!("{client}/6"), 7)).await;
-            device.expect_puback(6).await;
-            device.expect_puback(7).await;
-        }
-        let mut reader = bench.connect(version, "app").await;
-        reader.subscribe("#", QoS::AtMostOnce).await;
-        let mut topics = Vec::new();
-        for _ in 0..6 {
-            topics.push(reader.expect_publish().await.topic.to_string());
-        }
-        reader.expect_silence().await;
-        topics.sort();
-        assert_eq!(topics, ["d/2", "d/3", "d/6", "e/2", "e/3", "e/6"]);
-        assert_eq!(bench.broker.counters().messages_dropped, 4);
     }
 }

@@ -2,10 +2,10 @@
 
 use tesaiot_broker::Outcome;
 use tesaiot_mqtt::QoS;
-use tesaiot_mqtt::packet::{Publish, PublishAckReason};
+use tesaiot_mqtt::packet::{Publish, PublishAckReason, Version};
 
 use crate::host::Mode;
-use crate::peer::{BOTH, Bench, persistent, publish};
+use crate::peer::{BOTH, Bench, persistent, publish, publish_2};
 
 fn again(packet_id: u16) -> Publish {
     Publish { dup: true, ..publish("d/t", packet_id) }
@@ -53,6 +53,33 @@ async fn a_refused_message_is_not_accepted_again() {
         assert_eq!(bench.host.topics().len(), 1);
         device.publish(Publish { payload: "other".into(), ..again(1) }).await;
         assert_eq!(device.acknowledged().await, (QoS::AtLeastOnce, 1, reason));
+        assert_eq!(bench.host.topics().len(), 2);
+    }
+}
+
+/// At QoS 2 too: with PUBREC lost, and for 3.1.1, which does not hear of refusals, with PUBREL lost.
+#[tokio::test(start_paused = true)]
+async fn a_refused_message_of_qos_2_is_not_accepted_again() {
+    const REASON: PublishAckReason = PublishAckReason::PayloadFormatInvalid;
+    for (version, reason) in BOTH.into_iter().zip([PublishAckReason::Success, REASON]) {
+        let bench = Bench::new();
+        bench.host.set(Mode::Refuse(REASON));
+        let (mut device, _) = bench.connect_as(version, persistent("d")).await;
+        device.publish(publish_2("d/t", 1)).await;
+        assert_eq!(device.acknowledged().await, (QoS::ExactlyOnce, 1, reason));
+        for _ in 0..2 {
+            drop(device);
+            device = bench.connect_as(version, persistent("d")).await.0;
+            device.publish(Publish { dup: true, ..publish_2("d/t", 1) }).await;
+            assert_eq!(device.acknowledged().await, (QoS::ExactlyOnce, 1, reason));
+        }
+        assert_eq!(bench.host.topics().len(), 1);
+        if version == Version::V3 {
+            device.release(1).await;
+        }
+        // Without DUP it is another message.
+        device.publish(publish_2("d/t", 1)).await;
+        assert_eq!(device.acknowledged().await, (QoS::ExactlyOnce, 1, reason));
         assert_eq!(bench.host.topics().len(), 2);
     }
 }

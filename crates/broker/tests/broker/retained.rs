@@ -1,11 +1,11 @@
 //! Retained messages: set, replaced, cleared, handed out at subscribe.
 
 use tesaiot_broker::{Config, Outcome};
-use tesaiot_mqtt::packet::{Publish, RetainHandling, SubscriptionOptions};
+use tesaiot_mqtt::packet::{Publish, PublishAck2Reason, PublishAckReason, RetainHandling, SubscriptionOptions};
 use tesaiot_mqtt::{Message, QoS, Version};
 
-use crate::host::Mode;
-use crate::peer::{BOTH, Bench, publish};
+use crate::host::{Mode, Seen};
+use crate::peer::{BOTH, Bench, persistent, publish};
 
 fn retained(topic: &str, packet_id: u16) -> Publish {
     Publish { retain: true, ..publish(topic, packet_id) }
@@ -107,4 +107,70 @@ async fn retained_messages_are_bounded() {
     }
     reader.expect_silence().await;
     assert_eq!(bench.broker.counters().messages_dropped, 2);
+}
+
+/// One client takes its share of the room and no more; it hears of it, and what it says is stored and delivered.
+#[tokio::test(start_paused = true)]
+async fn one_client_cannot_take_the_room_of_all() {
+    for version in BOTH {
+        for bounds in [
+            Config { max_retained_per_client: 3, ..Config::default() },
+            Config { max_retained_bytes_per_client: 3 * 150, ..Config::default() },
+        ] {
+            let bench = Bench::with(bounds);
+            let mut live = bench.connect(version, "app").await;
+            live.subscribe("#", QoS::AtMostOnce).await;
+            let mut device = bench.connect_as(version, persistent("d")).await.0;
+            let retained = |name: &str, packet_id, qos| Publish {
+                retain: true,
+                qos,
+                payload: "on".into(),
+                ..publish(&format!("{name}/{packet_id}"), packet_id)
+            };
+            for packet_id in 1..=3 {
+                device.publish(retained("d", packet_id, QoS::AtLeastOnce)).await;
+                device.expect_puback(packet_id).await;
+            }
+            let told = if version == Version::V5 { PublishAckReason::QuotaExceeded } else { PublishAckReason::Success };
+            for (packet_id, qos) in [(4, QoS::AtLeastOnce), (5, QoS::ExactlyOnce)] {
+                let message = retained("d", packet_id, qos);
+                device.publish(message.clone()).await;
+                assert_eq!(device.acknowledged().await, (qos, packet_id, told));
+                // An answer that was lost on the way is the same the second time, and nothing is stored twice.
+                device.publish(Publish { dup: true, ..message }).await;
+                assert_eq!(device.acknowledged().await, (qos, packet_id, told));
+            }
+            if version == Version::V5 {
+                assert_eq!(device.release(5).await, PublishAck2Reason::PacketIdNotFound, "the exchange is over");
+            }
+            // What it has it may change, and a place that it gives back it may use.
+            device.publish(retained("d", 1, QoS::AtLeastOnce)).await;
+            device.expect_puback(1).await;
+            device.publish(Publish { payload: "".into(), ..retained("d", 2, QoS::AtLeastOnce) }).await;
+            device.expect_puback(2).await;
+            device.publish(retained("d", 6, QoS::AtLeastOnce)).await;
+            device.expect_puback(6).await;
+            let mut neighbour = bench.connect(version, "e").await;
+            neighbour.publish(retained("e", 1, QoS::AtLeastOnce)).await;
+            neighbour.expect_puback(1).await;
+
+            let delivered = [1, 2, 3, 4, 5, 1, 2, 6].map(|number| format!("d/{number}"));
+            for topic in delivered.into_iter().chain(["e/1".into()]) {
+                assert_eq!(&*live.expect_publish().await.topic, topic);
+            }
+            live.expect_silence().await;
+            let mut late = bench.connect(version, "app-2").await;
+            late.subscribe("#", QoS::AtMostOnce).await;
+            let mut kept = Vec::new();
+            for _ in 0..4 {
+                kept.push(late.expect_publish().await.topic.to_string());
+            }
+            late.expect_silence().await;
+            kept.sort();
+            assert_eq!(kept, ["d/1", "d/3", "d/6", "e/1"]);
+            assert_eq!(bench.broker.counters().dropped_retained_full, 2);
+            let seen = bench.host.seen().into_iter().filter(|seen| matches!(seen, Seen::NotRetained { .. }));
+            assert_eq!(seen.count(), 2);
+        }
+    }
 }

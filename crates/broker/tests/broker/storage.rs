@@ -8,13 +8,13 @@ use bytes::Bytes;
 use tesaiot_broker::storage::{Change, Key, Progress, Storage};
 use tesaiot_broker::{Broker, Config};
 use tesaiot_mqtt::packet::{
-    ConnectAckReason, DisconnectReasonCode, LastWill, Packet, PublishAck2Reason, PublishAckReason, Version,
+    ConnectAckReason, DisconnectReasonCode, LastWill, Packet, Publish, PublishAck2Reason, PublishAckReason, Version,
     publish_ack, publish_ack2,
 };
 use tesaiot_mqtt::{Message, QoS};
 use tokio::time::timeout;
 
-use crate::host::TestHost;
+use crate::host::{Mode, TestHost};
 use crate::peer::{BOTH, Bench, Peer, connect, id, persistent, publish, publish_2, will};
 
 /// Keeps everything, and calls it durable up to a position.
@@ -116,6 +116,35 @@ async fn a_session_comes_back_with_subscriptions_and_messages_in_order() {
         }
         reader.expect_silence().await;
         assert_eq!(bench.broker.publish(&Message::new("d/other", "m", QoS::AtLeastOnce)), 1, "subscribed as before");
+    }
+}
+
+/// What was refused is known after a restart too, with its reason: it is kept aside once.
+#[tokio::test(start_paused = true)]
+async fn a_refused_message_is_not_accepted_again_after_a_restart() {
+    const REASON: PublishAckReason = PublishAckReason::PayloadFormatInvalid;
+    for (version, reason) in BOTH.into_iter().zip([PublishAckReason::Success, REASON]) {
+        let keeper = Keeper::new(u64::MAX);
+        let bench = start(&keeper, HashMap::new());
+        bench.host.set(Mode::Refuse(REASON));
+        let (mut device, _) = bench.connect_as(version, persistent("d")).await;
+        device.publish(publish("d/t", 1)).await;
+        device.publish(publish_2("d/t", 2)).await;
+        assert_eq!(device.acknowledged().await, (QoS::AtLeastOnce, 1, reason));
+        assert_eq!(device.acknowledged().await, (QoS::ExactlyOnce, 2, reason));
+        drop(device);
+        bench.host.disconnected("d").await;
+        bench.broker.drain(Duration::from_secs(1)).await;
+
+        let keeper_2 = Keeper::new(u64::MAX);
+        let bench = start(&keeper_2, keeper.records());
+        let (mut device, ack) = bench.connect_as(version, persistent("d")).await;
+        assert!(ack.session_present);
+        device.publish(Publish { dup: true, ..publish("d/t", 1) }).await;
+        device.publish(Publish { dup: true, ..publish_2("d/t", 2) }).await;
+        assert_eq!(device.acknowledged().await, (QoS::AtLeastOnce, 1, reason));
+        assert_eq!(device.acknowledged().await, (QoS::ExactlyOnce, 2, reason));
+        assert_eq!(bench.host.topics().len(), 0);
     }
 }
 

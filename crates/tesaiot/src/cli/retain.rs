@@ -5,6 +5,7 @@ use std::str::FromStr;
 use clap::Args;
 use tesaiot_store::telemetry::{Options, Retention, RetentionRule};
 
+use super::size::Size;
 use super::span::Span;
 
 /// What goes when it is old, or when there is too much. Without these everything is kept.
@@ -36,19 +37,10 @@ struct Class {
     raw: Span,
 }
 
-/// Bytes: digits and one of `MB`, `GB`, `TB`, which are powers of a thousand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Size(u64);
-
 /// Text that says no class.
 #[derive(Debug, thiserror::Error)]
 #[error("write how the ids begin and how long: lab-=7d")]
 struct InvalidClass;
-
-/// Text that says no size.
-#[derive(Debug, thiserror::Error)]
-#[error("write a number above zero and one of MB, GB, TB: 500MB, 20GB")]
-struct InvalidSize;
 
 impl RetainArgs {
     /// Puts it into the bounds of the store.
@@ -64,7 +56,7 @@ impl RetainArgs {
             })
             .collect();
         store.message_age = self.retain_messages.map(|span| span.duration());
-        store.maximum_bytes = self.retain_size.map(|size| size.0);
+        store.maximum_bytes = self.retain_size.map(|size| size.bytes());
     }
 }
 
@@ -82,40 +74,9 @@ impl FromStr for Class {
     }
 }
 
-impl FromStr for Size {
-    type Err = InvalidSize;
-
-    fn from_str(text: &str) -> Result<Self, InvalidSize> {
-        let (number, unit) = text.split_at_checked(text.len().saturating_sub(2)).ok_or(InvalidSize)?;
-        let unit = match unit {
-            "MB" => 1_000_000,
-            "GB" => 1_000_000_000,
-            "TB" => 1_000_000_000_000,
-            _ => return Err(InvalidSize),
-        };
-        if !(1..=6).contains(&number.len()) || !number.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(InvalidSize);
-        }
-        match number.parse::<u64>() {
-            Ok(number @ 1..) => Ok(Self(number * unit)),
-            _ => Err(InvalidSize),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_and_no_others() {
-        for (good, bytes) in [("500MB", 500_000_000), ("20GB", 20_000_000_000), ("1TB", 1_000_000_000_000)] {
-            assert_eq!(good.parse::<Size>().unwrap(), Size(bytes));
-        }
-        for bad in ["", "GB", "0GB", "20", "20gb", "-1GB", "1.5GB", "1234567GB", "20 GB", "\u{e9}B", "\u{20ac}"] {
-            assert!(bad.parse::<Size>().is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn classes_and_no_others() {

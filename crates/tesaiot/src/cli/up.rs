@@ -1,5 +1,7 @@
 //! `tesaiot up`: the platform.
 
+pub(crate) mod settings;
+
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,6 +13,7 @@ use serde_json::json;
 use tesaiot_platform::{Addresses, App, Config, FirstStart, Network, RootKey};
 use tracing_subscriber::filter::LevelFilter;
 
+use super::limit::LimitArgs;
 use super::retain::RetainArgs;
 use super::signal::StopSignals;
 use super::span::Span;
@@ -21,6 +24,9 @@ use crate::{exit, output};
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(crate) struct UpArgs {
+    /// Settings in TOML: the long names of these flags, which win over it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Where everything is kept; created on the first start
     /// [default: $XDG_DATA_HOME/tesaiot, else ~/.local/share/tesaiot]
     #[arg(long, value_name = "DIR")]
@@ -69,6 +75,8 @@ pub(crate) struct UpArgs {
     json: bool,
     #[command(flatten)]
     retain: RetainArgs,
+    #[command(flatten)]
+    limit: LimitArgs,
 }
 
 const HELP: &str = "\
@@ -80,6 +88,8 @@ Examples:
   tesaiot up
   tesaiot up --host iot.example.org --host 192.0.2.7 --data-dir /srv/tesaiot
   tesaiot up --retain 400d --retain-size 20GB
+  tesaiot up --publish-rate 100/s,5000 --max-connections-per-address 200
+  tesaiot up --config /etc/tesaiot.toml     which says, say: retain = '400d'
   tesaiot up --mqtt-port 0 --mqtt-tls-port 0 --wss-port 0 --https-port 0 --json     any free ports
   RUST_LOG=debug tesaiot up
 
@@ -94,8 +104,16 @@ impl UpArgs {
     /// Serves until a signal comes.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         logging::start(LevelFilter::INFO);
+        if let Some(file) = &self.config {
+            let words: Vec<_> = std::env::args_os().collect();
+            return settings::merged(file, &words)?.serve();
+        }
+        self.serve()
+    }
+
+    fn serve(self) -> anyhow::Result<ExitCode> {
         let json = self.json;
-        let config = self.config()?;
+        let config = self.configuration()?;
         let data_dir = config.data_dir.clone();
         tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
             let mut signals = StopSignals::catch()?;
@@ -117,7 +135,7 @@ impl UpArgs {
         })
     }
 
-    fn config(self) -> anyhow::Result<Config> {
+    fn configuration(self) -> anyhow::Result<Config> {
         let data_dir = self.data_dir.or_else(data_directory);
         let mut config = Config::new(
             data_dir.ok_or_else(|| anyhow!("this user has no data directory: choose one with --data-dir"))?,
@@ -134,6 +152,7 @@ impl UpArgs {
         config.require_client_certificate = self.require_client_certificate;
         config.broker.proxies = self.proxies;
         self.retain.apply(&mut config.store);
+        self.limit.apply(&mut config.broker);
         if let Some(path) = self.root_key_offline {
             config.root_key = RootKey::Offline(path);
         }

@@ -57,6 +57,10 @@ fn advice(error: &(dyn Error + 'static)) -> Option<Advice> {
         return Some(Advice { hint: Some(error.hint().to_owned()), code: exit::USAGE });
     }
     #[cfg(feature = "platform")]
+    if let Some(error) = error.downcast_ref::<crate::cli::up::settings::SettingsError>() {
+        return Some(Advice { hint: Some(error.hint().to_owned()), code: exit::USAGE });
+    }
+    #[cfg(feature = "platform")]
     if let Some(error) = error.downcast_ref::<tesaiot_platform::BuildError>() {
         return Some(Advice { hint: Some(error.hint()), code: build_code(error) });
     }

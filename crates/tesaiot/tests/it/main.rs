@@ -40,6 +40,8 @@ mod kill9;
 #[cfg(feature = "platform")]
 mod letters;
 #[cfg(feature = "platform")]
+mod limits;
+#[cfg(feature = "platform")]
 mod operations;
 mod peers;
 #[cfg(feature = "device")]
