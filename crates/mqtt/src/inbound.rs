@@ -41,6 +41,8 @@ struct Held<T> {
     qos: QoS,
     fate: Option<Fate>,
     item: Option<T>,
+    /// Whether it is counted in [`Inbound::repeated`].
+    repeated: bool,
 }
 
 /// What is known of a held message.
@@ -71,6 +73,8 @@ pub struct Inbound<T> {
     /// Held acknowledgements, oldest first. The oldest has ticket `first`.
     held: VecDeque<Held<T>>,
     first: u64,
+    /// How many of the held ones answer a QoS 2 message again: its identifier is among the unreleased already.
+    repeated: usize,
     /// QoS 2 identifiers that were answered by PUBREC and await PUBREL (MQTT-4.3.3-10).
     unreleased: Vec<PacketId>,
     /// Messages of this session that were answered lately, and how: an acknowledgement that was lost on the way makes the
@@ -87,6 +91,7 @@ impl<T> Inbound<T> {
         Self {
             held: VecDeque::new(),
             first: 0,
+            repeated: 0,
             unreleased: Vec::new(),
             recent: VecDeque::new(),
             receive_maximum: receive_maximum.max(1),
@@ -107,6 +112,7 @@ impl<T> Inbound<T> {
     pub fn into_resumed(mut self, receive_maximum: u16) -> Self {
         self.first += self.held.len() as u64;
         self.held.clear();
+        self.repeated = 0;
         self.receive_maximum = receive_maximum.max(1);
         self
     }
@@ -142,7 +148,8 @@ impl<T> Inbound<T> {
     /// Whether another QoS 1 or 2 message would exceed the receive maximum. MQTT 3.1.1 has no such number: the
     /// owner stops reading instead.
     pub fn is_full(&self) -> bool {
-        let unreleased = if self.announced { self.unreleased.len() } else { 0 };
+        // To its sender a message that it sends again is one message, as before.
+        let unreleased = if self.announced { self.unreleased.len().saturating_sub(self.repeated) } else { 0 };
         self.held.len() + unreleased >= usize::from(self.receive_maximum)
     }
 
@@ -162,6 +169,8 @@ impl<T> Inbound<T> {
             if self.unreleased.contains(&packet_id) {
                 self.bound_redeliveries()?;
                 self.hold(packet_id, qos, Some(Fate::Answer(PublishAckReason::Success)), None);
+                self.repeated += 1;
+                self.held.back_mut().into_iter().for_each(|held| held.repeated = true);
                 return Ok(Arrival::Known);
             }
             if self.is_held(packet_id, qos) {
@@ -205,7 +214,7 @@ impl<T> Inbound<T> {
     }
 
     fn hold(&mut self, packet_id: PacketId, qos: QoS, fate: Option<Fate>, item: Option<T>) -> Ticket {
-        self.held.push_back(Held { packet_id, qos, fate, item });
+        self.held.push_back(Held { packet_id, qos, fate, item, repeated: false });
         Ticket(self.first + self.held.len() as u64 - 1)
     }
 
@@ -234,6 +243,7 @@ impl<T> Inbound<T> {
             let fate = self.held.front()?.fate?;
             let held = self.held.pop_front()?;
             self.first += 1;
+            self.repeated -= usize::from(held.repeated);
             let Fate::Answer(reason) = fate else { continue };
             // MQTT-4.3.3-9: a refused QoS 2 message needs no PUBREL; its identifier is free at once. 3.1.1 does not hear
             // that it was refused, and releases it.
@@ -348,6 +358,32 @@ mod tests {
             inbound.arrive(id(3), QoS::AtLeastOnce, false, None, ()),
             Err(ProtocolError::ReceiveMaximumExceeded)
         ));
+    }
+
+    #[test]
+    fn a_resumed_client_may_send_a_whole_window_again() {
+        const WINDOW: u16 = 10;
+        let mut inbound = Inbound::new(WINDOW);
+        for packet_id in 1..=6 {
+            let ticket = arrive(&mut inbound, packet_id, QoS::ExactlyOnce);
+            inbound.complete(ticket, PublishAckReason::Success);
+            inbound.next_acknowledgement();
+        }
+        // The PUBRECs were lost. A message that was not stored comes first and holds up the answers to the others.
+        let mut resumed = inbound.into_resumed(WINDOW);
+        let first = arrive(&mut resumed, 10, QoS::ExactlyOnce);
+        for packet_id in 1..=6 {
+            assert_eq!(resumed.arrive(id(packet_id), QoS::ExactlyOnce, true, None, ()).unwrap(), Arrival::Known);
+        }
+        for packet_id in 7..=9 {
+            arrive(&mut resumed, packet_id, QoS::AtLeastOnce);
+        }
+        let one_more = resumed.arrive(id(11), QoS::AtLeastOnce, false, None, ());
+        assert!(matches!(one_more, Err(ProtocolError::ReceiveMaximumExceeded)), "{one_more:?}");
+        resumed.complete(first, PublishAckReason::Success);
+        assert_eq!(std::iter::from_fn(|| resumed.next_acknowledgement()).count(), 7);
+        assert_eq!((resumed.held(), resumed.unreleased().len()), (3, 7));
+        assert!(resumed.is_full());
     }
 
     #[test]

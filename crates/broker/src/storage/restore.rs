@@ -1,6 +1,6 @@
 //! Taking back what an earlier process kept.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -129,7 +129,7 @@ fn revive<H: Host>(shared: &Arc<Shared<H>>, client_id: &Arc<str>, parts: Parts) 
     let expires_in = remaining(&record)?;
     let session = Arc::new(Session::new(Arc::clone(client_id), &shared.config));
     session.set_durable(true);
-    let mut waiting = 0;
+    let mut waiting = VecDeque::new();
     // Made here: nobody else holds it.
     let mut state = session.state.try_lock().ok()?;
     state.expiry = record.expiry;
@@ -156,19 +156,19 @@ fn revive<H: Host>(shared: &Arc<Shared<H>>, client_id: &Arc<str>, parts: Parts) 
             Some((packet_id, released)) => {
                 let qos = delivery.qos;
                 state.outbound.restore(*packet_id, delivery, qos, *released);
-                waiting += 1;
             }
             None if expires_at.is_some_and(|at| at.is_none()) => delivery.forget(),
-            None => match session.mailbox.offer(delivery, false, &shared.counters) {
-                None => waiting += 1,
-                Some(refused) => refused.forget(),
-            },
+            None => waiting.push_back(delivery),
         }
     }
+    let count = state.outbound.len() + waiting.len();
+    // More than may wait for a session, if some were sent and that is not on disk, or less may wait than before: all of
+    // them are promised.
+    session.mailbox.put_back(waiting);
     session.count_subscriptions(state.subscriptions.len());
     drop(state);
     shared.sessions.restore(&session, Instant::now() + expires_in);
-    Some(waiting)
+    Some(count)
 }
 
 /// What is left of a session's time. A connection that lived when the process died has ended now; a clock that went

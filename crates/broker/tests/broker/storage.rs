@@ -17,6 +17,9 @@ use tokio::time::timeout;
 use crate::host::{Mode, TestHost};
 use crate::peer::{BOTH, Bench, Peer, connect, id, persistent, publish, publish_2, will};
 
+/// The kind of the records which say that a message was sent.
+const SENT: u8 = 4;
+
 /// Keeps everything, and calls it durable up to a position.
 struct Keeper {
     submitted: Mutex<Vec<Vec<Change>>>,
@@ -146,6 +149,39 @@ async fn a_refused_message_is_not_accepted_again_after_a_restart() {
         assert_eq!(device.acknowledged().await, (QoS::ExactlyOnce, 2, reason));
         assert_eq!(bench.host.topics().len(), 0);
     }
+}
+
+/// Messages that were sent and not acknowledged wait beside those that fill the queue; after a crash that forgot they
+/// were sent all of them wait in the queue.
+#[tokio::test(start_paused = true)]
+async fn what_was_promised_comes_back_also_when_it_is_more_than_may_wait() {
+    let config = Config { max_queued: 3, ..Config::default() };
+    let keeper = Keeper::new(u64::MAX);
+    let bench = start_with(config.clone(), &keeper, HashMap::new());
+    let (mut reader, _) = bench.connect_as(Version::V3, persistent("app")).await;
+    reader.subscribe("d/#", QoS::AtLeastOnce).await;
+    let mut device = bench.connect(Version::V5, "d").await;
+    let window = u32::from(config.max_in_flight);
+    for number in 1..=window + 3 {
+        device.publish(publish("d/t", number as u16)).await;
+        device.acknowledged().await;
+    }
+    for _ in 0..window {
+        reader.expect_publish().await;
+    }
+    drop(bench);
+    // The crash came after the copies and before the notes that they were sent.
+    let mut left = keeper.records();
+    left.retain(|key, _| key.kind != SENT);
+    let keeper = Keeper::new(u64::MAX);
+    let bench = start_with(config, &keeper, left);
+    let (mut reader, _) = bench.connect_as(Version::V3, persistent("app")).await;
+    for number in 1..=window + 3 {
+        let message = reader.expect_publish().await;
+        assert_eq!(&message.payload[..], format!("payload {number}").as_bytes());
+        reader.acknowledge(message.packet_id.unwrap()).await;
+    }
+    reader.expect_silence().await;
 }
 
 /// A client that asks for a clean start, an expiry that is over, an eviction: nothing of it comes back.

@@ -2,25 +2,28 @@
 //! killed in the next instant, and at QoS 2 it reaches it once.
 //!
 //! A device's own topics are the only ones it may use, so one device is both ends: it publishes where it also
-//! subscribes, and takes nothing until `mosquitto_sub` comes for it.
+//! subscribes, and takes nothing until it comes back as the subscriber. That one keeps what a session on the client's
+//! side keeps, kills or not. A `mosquitto_sub` that leaves after a time would not do: it forgets the QoS 2 messages whose
+//! PUBREL it has not seen, and acknowledges without a word what comes after its time.
 //!
-//! `TESAIOT_KILL_ROUNDS` says how many times the platform is killed.
+//! `TESAIOT_KILL_ROUNDS` says how many times the platform is killed under a publisher.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::Duration;
 
 use tesaiot_mqtt::Version;
 
-use crate::support::PATIENCE;
 use crate::support::device::Device;
 use crate::support::platform_process::PlatformProcess;
-use crate::support::process::run;
 use crate::support::wire::{Connect, Wire, body, packet};
 
 /// How often the platform is killed unless `TESAIOT_KILL_ROUNDS` says otherwise.
 const ROUNDS: u64 = 3;
 /// Messages begun in each round: fewer in all than may wait for a session.
-const MESSAGES: u64 = 120;
+const MESSAGES: usize = 120;
+/// Unacknowledged messages that the broker takes of one client (Receive Maximum of its CONNACK).
+const UNACKNOWLEDGED: usize = 256;
 /// The longest the platform lives after the first message.
 const LONGEST: Duration = Duration::from_millis(70);
 
@@ -44,8 +47,9 @@ impl Publisher {
             }
         }
         let mut free = (1..=u16::MAX).filter(|packet_id| !self.unfinished.contains_key(packet_id)).collect::<Vec<_>>();
+        let room = UNACKNOWLEDGED - self.unfinished.len();
         let mut qos_1 = BTreeMap::new();
-        for packet_id in free.drain(..MESSAGES as usize) {
+        for packet_id in free.drain(..room.min(MESSAGES)) {
             let number = self.next;
             self.next += 1;
             if number.is_multiple_of(2) {
@@ -58,8 +62,11 @@ impl Publisher {
             }
         }
         while let Ok(answer) = wire.try_packet() {
-            let packet_id = || u16::from_be_bytes([body(&answer)[0], body(&answer)[1]]);
+            let packet_id = || packet_id(&answer);
+            // A refusal is no promise.
+            let reason = body(&answer).get(2).copied().unwrap_or(0);
             match answer[0] & 0xf0 {
+                0x40 | 0x50 if reason >= 0x80 => panic!("refused with {reason:02x}"),
                 0x40 => drop(qos_1.remove(&packet_id()).map(|number| self.acknowledged.insert(number))),
                 0x50 => {
                     if let Some((number, received)) = self.unfinished.get_mut(&packet_id()) {
@@ -73,10 +80,66 @@ impl Publisher {
                 0x70 => drop(self.unfinished.remove(&packet_id())),
                 // Messages for itself: they stay where they are until somebody takes them.
                 0x30 => {}
-                other => panic!("packet {other:02x}"),
+                other => panic!("packet {other:02x}: {:?}", String::from_utf8_lossy(&answer)),
             }
         }
     }
+}
+
+/// What the subscriber knows: its side of the session.
+#[derive(Default)]
+struct Subscriber {
+    /// How often each message came.
+    received: BTreeMap<u64, u32>,
+    /// QoS 2 messages whose PUBREL did not come yet.
+    unreleased: BTreeSet<u16>,
+}
+
+impl Subscriber {
+    /// Takes what comes, until the connection ends or `last` and all before it are done with. Returns whether they are.
+    fn work(&mut self, device: &Device, wire: &mut Wire, last: u64) -> bool {
+        while !self.received.contains_key(&last) || !self.unreleased.is_empty() {
+            let Ok(came) = wire.try_packet() else { return false };
+            let answer = match came[0] & 0xf6 {
+                0x30 => panic!("QoS 0 was not asked for"),
+                0x32 => {
+                    let (packet_id, number) = publish_of(device, &came);
+                    *self.received.entry(number).or_default() += 1;
+                    packet(0x40, &packet_id.to_be_bytes())
+                }
+                0x34 => {
+                    let (packet_id, number) = publish_of(device, &came);
+                    if self.unreleased.insert(packet_id) {
+                        *self.received.entry(number).or_default() += 1;
+                    }
+                    packet(0x50, &packet_id.to_be_bytes())
+                }
+                0x62 => {
+                    self.unreleased.remove(&packet_id(&came));
+                    packet(0x70, &packet_id(&came).to_be_bytes())
+                }
+                // The acknowledgement of the last message, which is its own.
+                0x40 => continue,
+                other => panic!("packet {other:02x}"),
+            };
+            if wire.try_send(&answer).is_err() {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+fn packet_id(packet: &[u8]) -> u16 {
+    u16::from_be_bytes([body(packet)[0], body(packet)[1]])
+}
+
+/// Packet identifier and number of a message for the subscriber.
+fn publish_of(device: &Device, packet: &[u8]) -> (u16, u64) {
+    let body = &body(packet)[2 + device.topic("commands/ack").len()..];
+    assert_eq!(body[2], 0, "it has no properties");
+    let text = std::str::from_utf8(&body[3..]).expect("a number is text");
+    (u16::from_be_bytes([body[0], body[1]]), text.parse().expect("a number"))
 }
 
 /// Even numbers at QoS 2, odd ones at QoS 1.
@@ -102,49 +165,58 @@ fn what_was_acknowledged_reaches_the_subscriber_after_kill_9_and_at_qos_2_once()
     let data = directory.path().join("data");
     let mut platform = PlatformProcess::start(&data);
     let device = platform.device("both-ends", "server-tls", directory.path());
-    let mut total = 0;
-    // A few kills for one session, then it is emptied: what may wait for it is bounded.
+    let mut connect = Connect::of(Version::V5, &device);
+    connect.session_expiry = 3600;
+    // Both sides of the session last as long as it does: who forgets an unfinished QoS 2 identifier and uses it again
+    // publishes nothing, because the broker takes the message for the one it knows (MQTT-4.3.3-10).
+    let (mut publisher, mut subscriber) = (Publisher::default(), Subscriber::default());
+    // A few kills, then the session is emptied: what may wait for it is bounded.
     for first in (0..rounds).step_by(ROUNDS as usize) {
-        let mut publisher = Publisher { next: first * 1_000_000, ..Publisher::default() };
         for round in first..(first + ROUNDS).min(rounds) {
-            let mut connect = Connect::of(Version::V5, &device);
-            connect.session_expiry = 3600;
             let (mut wire, resumed) = Wire::session(platform.mqtt_tls(), &device, &connect);
             assert_eq!(resumed, round > 0, "the session outlives the process");
             if round == 0 {
                 assert_eq!(subscribe(&mut wire, &device), 2);
             }
-            std::thread::scope(|scope| {
-                let working = scope.spawn(|| publisher.work(&device, &mut wire));
-                std::thread::sleep(LONGEST.mul_f64(f64::from(u32::try_from(round % 7 + 1).expect("small")) / 7.0));
-                platform.kill();
-                working.join().expect("the publisher does not panic");
-            });
-            platform = PlatformProcess::start(&data);
+            platform = killed_while(platform, &data, round, || publisher.work(&device, &mut wire));
         }
-        let mut received: BTreeMap<u64, u32> = BTreeMap::new();
-        // On a slow disk it takes more than one visit.
-        loop {
-            let mut command = device.mosquitto_at("mosquitto_sub", platform.mqtt_tls().port());
-            command.args(["-c", "-q", "2", "-t", &device.topic("commands/#"), "-W", "2"]);
-            let outcome = run(&mut command, PATIENCE);
-            for line in outcome.stdout.lines() {
-                *received.entry(line.parse().expect("a number")).or_default() += 1;
-            }
-            if outcome.stdout.is_empty() {
-                break;
-            }
-        }
+        // It is killed while the subscriber takes what waits, too; then all of it comes, and then one more message.
+        let last = publisher.next | 1;
+        publisher.next = last + 1;
+        let (mut wire, _) = Wire::session(platform.mqtt_tls(), &device, &connect);
+        platform = killed_while(platform, &data, first / ROUNDS, || {
+            assert!(!subscriber.work(&device, &mut wire, last), "nobody has sent it yet");
+        });
+        let (mut wire, _) = Wire::session(platform.mqtt_tls(), &device, &connect);
+        wire.send(&message(&device, u16::MAX, last, false));
+        assert!(subscriber.work(&device, &mut wire, last), "the connection ended");
+        // What it answered last has been read when this is answered.
+        wire.send(&packet(0xc0, &[]));
+        while wire.packet()[0] != 0xd0 {}
+        wire.send(&packet(0xe0, &[]));
+
+        let received = &subscriber.received;
         let missing: Vec<_> = publisher.acknowledged.iter().filter(|number| !received.contains_key(number)).collect();
         assert!(missing.is_empty(), "acknowledged and never delivered: {missing:?}");
         let twice = |(number, count): &(&u64, &u32)| number.is_multiple_of(2) && **count > 1;
         let twice: Vec<_> = received.iter().filter(twice).collect();
         assert!(twice.is_empty(), "delivered twice at QoS 2: {twice:?}");
-        total += publisher.acknowledged.len();
     }
+    let total = publisher.acknowledged.len();
     println!("{rounds} rounds of kill -9, {total} messages acknowledged, none missing, none twice at QoS 2");
     assert!(total > 0);
     assert_eq!(platform.stop("TERM").code, Some(0));
+}
+
+/// Kills the platform while `work` is at it, at a moment that `round` chooses, and starts it again.
+fn killed_while(platform: PlatformProcess, data: &Path, round: u64, work: impl FnOnce() + Send) -> PlatformProcess {
+    std::thread::scope(|scope| {
+        let working = scope.spawn(work);
+        std::thread::sleep(LONGEST.mul_f64(f64::from(u32::try_from(round % 7 + 1).expect("small")) / 7.0));
+        platform.kill();
+        working.join().expect("whoever works does not panic");
+    });
+    PlatformProcess::start(data)
 }
 
 /// Subscribes at QoS 2, and returns what was granted.
