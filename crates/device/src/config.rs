@@ -17,6 +17,7 @@ use serde::Deserialize;
 use tesaiot_contract::DeviceId;
 use toml::{Table, Value};
 
+use crate::outbox::Durability;
 use crate::sampler::Sampler;
 use crate::sensor::Tree;
 pub use command::{CommandSettings, CommandsSettings, Parameter};
@@ -43,6 +44,8 @@ pub struct Config {
     pub connection: Connection,
     /// What is read
     pub sensors: Vec<SensorSettings>,
+    /// When a sample is safe from a power cut, if it is said here
+    pub durability: Option<Durability>,
     /// What is done when told
     pub commands: CommandsSettings,
     /// As it was written
@@ -93,6 +96,8 @@ impl Config {
         let root = take("root").map(|root| mistakes.keep("root", root.try_into::<PathBuf>()));
         let connection = take("connection").map(|value| mistakes.keep("[connection]", value.try_into::<Connection>()));
         let intervals = take("intervals").map(|value| mistakes.keep("[intervals]", value.try_into::<Table>()));
+        let disabled = take("disabled");
+        let durability = take("durability");
         let entries = list(take("sensor"), "sensor", &mut mistakes);
         let commands = take("commands");
         let programs = list(take("command"), "command", &mut mistakes);
@@ -115,6 +120,18 @@ impl Config {
                 sensor.plan.interval = interval;
             }
         }
+        let disabled = disabled.map(|value| mistakes.keep("disabled", value.try_into::<Vec<String>>()));
+        let disabled = disabled.flatten().unwrap_or_default();
+        // A name that no sensor has any more is no mistake: the owner may have removed it since.
+        sensors.retain(|sensor| !disabled.iter().any(|name| **name == *sensor.plan.name));
+        let durability = durability.and_then(|value| {
+            let read = value.as_str().map_or_else(|| Err("expected a word".to_owned()), str::parse::<Durability>);
+            let durability = mistakes.keep("durability", read)?;
+            if durability == Durability::Memory {
+                mistakes.add("durability: memory can only be chosen where the agent is started");
+            }
+            Some(durability)
+        });
         let commands = CommandsSettings::from_tables(commands, programs, &mut mistakes);
         for name in rest.keys() {
             mistakes.add(&format!("{name} is no setting"));
@@ -123,6 +140,7 @@ impl Config {
             root: root.flatten().unwrap_or_else(|| PathBuf::from("/")),
             connection: connection.flatten().unwrap_or_default(),
             sensors,
+            durability,
             commands,
             table,
         })

@@ -206,6 +206,15 @@ impl Outbox {
         })
     }
 
+    /// Works by another durability from now on. One without a disk stays so, and one with a disk keeps it.
+    pub fn set_durability(&mut self, durability: Durability, now: Instant) {
+        let may = self.is_on_disk() && durability != Durability::Memory;
+        if may && durability != self.options.durability {
+            self.sync_data(now);
+            self.options.durability = durability;
+        }
+    }
+
     /// The name of this run of the program.
     pub fn boot(&self) -> &str {
         &self.boot

@@ -6,6 +6,7 @@
 mod broker;
 mod caller;
 mod certificates;
+mod commands;
 mod devices;
 mod letters;
 mod live;
@@ -30,6 +31,7 @@ use tesaiot_store::registry::Device;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::commands::Commands;
 use crate::enrolment::Enrolment;
 use crate::incidents::Incidents;
 use crate::ingest::Ingest;
@@ -57,6 +59,7 @@ pub(crate) struct State {
     ingest: Ingest,
     incidents: Incidents,
     presence: Presence,
+    commands: Commands,
     /// Bounds of one message.
     limits: Arc<Limits>,
     /// The same for a batch, whose bytes the request body's limit bounds.
@@ -80,6 +83,7 @@ pub(crate) struct Parts {
     pub(crate) ingest: Ingest,
     pub(crate) incidents: Incidents,
     pub(crate) presence: Presence,
+    pub(crate) commands: Commands,
     pub(crate) limits: Limits,
     pub(crate) files: metrics::Files,
     pub(crate) stop: CancellationToken,
@@ -87,7 +91,8 @@ pub(crate) struct Parts {
 
 impl State {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { provisioning, enrolment, telemetry, ingest, incidents, presence, limits, files, stop } = parts;
+        let Parts { provisioning, enrolment, telemetry, ingest, incidents, presence, commands, limits, files, stop } =
+            parts;
         let batch_limits = Limits { max_payload_bytes: MAX_BODY_BYTES, ..limits };
         Self {
             provisioning,
@@ -96,6 +101,7 @@ impl State {
             ingest,
             incidents,
             presence,
+            commands,
             limits: Arc::new(limits),
             batch_limits: Arc::new(batch_limits),
             password_checks: Arc::new(Semaphore::new(PASSWORD_CHECKS)),
@@ -141,6 +147,9 @@ pub(crate) fn router(state: State) -> Router {
         .route("/devices/{id}/telemetry", get(telemetry::range).post(telemetry::post_for_device))
         .route("/devices/{id}/telemetry/latest", get(telemetry::latest))
         .route("/devices/{id}/gaps", get(telemetry::gaps))
+        .route("/devices/{id}/commands", get(commands::list).post(commands::send))
+        .route("/devices/{id}/commands/{command}", get(commands::show))
+        .route("/devices/{id}/config", get(commands::config).put(commands::set_config))
         .route("/devices/{id}/events", get(letters::events))
         .route("/tokens", get(tokens::list).post(tokens::create))
         .route("/tokens/{id}", delete(tokens::revoke))

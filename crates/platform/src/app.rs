@@ -23,6 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::administrators::{Administrators, Told};
 use crate::api;
+use crate::commands::Commands;
 use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::enrolment::Enrolment;
@@ -131,6 +132,7 @@ impl App {
         // Who may come in, and the broker behind that gate.
         let administrators = Administrators::default();
         let receipts = Receipts::default();
+        let commands = Commands::new(registry.clone());
         let gate = Gate {
             registry: registry.clone(),
             ingest: ingest.clone(),
@@ -140,6 +142,7 @@ impl App {
             enrolment: enrolment.clone(),
             answers,
             receipts: receipts.clone(),
+            commands: commands.clone(),
         };
         let room = open_files::room();
         let mut bounds = config.broker.clone();
@@ -165,6 +168,7 @@ impl App {
         };
         tasks.spawn(told.tell_until(config.system_topics_period, stop.clone()));
 
+        tasks.spawn(commands.clone().send_until(broker.clone(), stop.clone()));
         tasks.spawn(receipts.send_until(broker.clone(), telemetry.clone(), config.receipts_period, stop.clone()));
 
         // One identity on every port; one trust anchor for every client.
@@ -214,6 +218,7 @@ impl App {
             ingest: ingest.clone(),
             incidents: incidents.clone(),
             presence,
+            commands,
             limits: config.limits.clone(),
             files: measured_files(&data),
             stop: stop.clone(),

@@ -16,6 +16,7 @@ use tesaiot_tls::CertificateSummary;
 use tokio::sync::mpsc;
 
 use crate::administrators::{Administrator, Administrators};
+use crate::commands::Commands;
 use crate::enrolment::{self, Enrolment, EnrolmentError, Right};
 use crate::incidents::Incidents;
 use crate::ingest::Ingest;
@@ -53,6 +54,7 @@ pub(crate) struct Gate {
     /// Messages of the platform's own, on their way to the broker.
     pub(crate) answers: mpsc::Sender<Message>,
     pub(crate) receipts: Receipts,
+    pub(crate) commands: Commands,
 }
 
 /// Why a device was not believed: for the log, never for the device.
@@ -113,7 +115,14 @@ impl Host for Gate {
             Ok(topic) if topic.kind == TopicKind::CommandSigningRequest => {
                 self.certify(device, proof, topic, message.payload, receipt).await
             }
-            Ok(topic) => self.ingest.message(device, &topic, message.payload, receipt).await,
+            Ok(topic) => {
+                // Before it is acknowledged; while the registry fails the device keeps its answer.
+                if let Err(error) = self.commands.answered(device, &topic.kind, &message.payload).await {
+                    tracing::warn!(%device, %error, "what became of a command could not be noted");
+                    return Verdict::Withhold;
+                }
+                self.ingest.message(device, &topic, message.payload, receipt).await
+            }
             // Unreachable while authorize and parse agree; a dropped receipt leaves the message with the device.
             Err(error) => {
                 tracing::error!(%device, %error, "an authorized topic does not parse");
@@ -152,6 +161,7 @@ impl Host for Gate {
                         self.presence.seen(device, Some(peer.address.ip()));
                         // A session that is resumed has its subscriptions already.
                         self.receipts.may_want(device);
+                        self.commands.connected(device);
                     }
                     Identity::Administrator(administrator) => self.administrators.connected(administrator),
                 }

@@ -9,6 +9,7 @@
 //! | `administrators` | who reads `$SYS/…`, and what is told there |
 //! | `incidents` | what was refused: named in the log once, counted, audited |
 //! | `presence` | when each device was last seen |
+//! | `commands` | commands and configurations on their way to devices |
 //! | `receipts` | devices that ask hear what is stored of them |
 //! | `open_files` | how many connections fit |
 //! | `server_renewal` | the server's certificate, renewed while it runs |
@@ -25,6 +26,7 @@ mod administrators;
 mod api;
 pub mod app;
 pub mod backup;
+mod commands;
 pub mod config;
 pub mod data_dir;
 mod enrolment;

@@ -17,6 +17,7 @@
 mod audit;
 mod certificates;
 mod check;
+mod commands;
 mod credentials;
 mod devices;
 mod enrolment;
@@ -35,6 +36,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 pub use audit::{AuditEvent, AuditRecord, Chain};
 pub use certificates::{Certificate, CertificateState, CertificateStatus};
 pub use check::check_file;
+pub use commands::{Command, CommandAnswer, CommandKind, CommandState};
 pub use credentials::{Credential, CredentialId, CredentialKind, DeviceAuthentication, Refusal};
 pub use devices::{AuthMode, Device, NewDevice, Seen};
 pub use enrolment::{Certification, Certified, Claim, EnrolmentToken, NotCertified};

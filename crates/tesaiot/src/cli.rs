@@ -8,6 +8,8 @@ mod backup;
 mod broker;
 #[cfg(feature = "platform")]
 pub(crate) mod client;
+#[cfg(feature = "platform")]
+pub(crate) mod command;
 #[cfg(feature = "completions")]
 mod completions;
 #[cfg(all(feature = "device", feature = "platform"))]
@@ -103,6 +105,10 @@ enum Command {
     /// Read what devices sent, and watch it arrive
     #[cfg(feature = "platform")]
     Telemetry(telemetry::TelemetryArgs),
+    /// Send commands to devices, and see what became of them
+    #[cfg(feature = "platform")]
+    #[command(name = "command")]
+    Tell(command::CommandArgs),
     /// See who is connected, and which sessions there are
     #[cfg(feature = "platform")]
     Broker(broker::BrokerArgs),
@@ -182,6 +188,8 @@ impl Cli {
             Command::Device(arguments) => arguments.run().map(|()| exit::code(exit::OK)),
             #[cfg(feature = "platform")]
             Command::Telemetry(arguments) => arguments.run().map(|()| exit::code(exit::OK)),
+            #[cfg(feature = "platform")]
+            Command::Tell(arguments) => arguments.run(),
             #[cfg(feature = "platform")]
             Command::Broker(arguments) => arguments.run().map(|()| exit::code(exit::OK)),
             #[cfg(feature = "platform")]

@@ -19,8 +19,7 @@ pub(crate) const NOT_AUTHORISED: u8 = 6;
 /// The other end understood the request and refused it: no such device, it exists already.
 pub(crate) const REFUSED: u8 = 7;
 
-/// Messages were sent and not acknowledged: the broker may or may not have them.
-#[cfg(feature = "device")]
+/// Messages were sent and not acknowledged: the broker may or may not have them. Or a command, and not answered.
 pub(crate) const NOT_ACKNOWLEDGED: u8 = 8;
 /// Interrupted by a person or a service manager: 128 + SIGINT, as shells say it.
 #[cfg(feature = "device")]

@@ -12,7 +12,7 @@ use tesaiot_mqtt::{Message, QoS};
 use tokio::time::{Instant, timeout};
 
 use super::{Agent, Event, Link, WINDOW};
-use crate::command::{Answer, Arrived, arrived};
+use crate::command::{Answer, Arrived, BuiltIn, arrived};
 use crate::in_flight::InFlight;
 use crate::outbox::Entry;
 use crate::session::Session;
@@ -163,7 +163,9 @@ impl Agent {
         match arrived(&message.topic) {
             Arrived::Command(name) => self.order(name, &message.payload),
             Arrived::Receipt => self.receipt(&message.payload),
-            Arrived::Configuration => self.emit(Event::Configuration { topic: message.topic.to_string() }),
+            // A retained configuration that was taken back says nothing.
+            Arrived::Configuration if message.payload.is_empty() => {}
+            Arrived::Configuration => self.order(Some(BuiltIn::SetConfig.name().to_owned()), &message.payload),
             Arrived::Other => {}
         }
         if let Some(acknowledgement) = acknowledgement {

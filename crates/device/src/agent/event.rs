@@ -139,12 +139,6 @@ pub enum Event {
         /// What happened
         what: String,
     },
-    /// A configuration came on a topic of its own. It is acknowledged and not applied: `set-config` is answered, this
-    /// could not be.
-    Configuration {
-        /// Its topic
-        topic: String,
-    },
 }
 
 /// What an agent did, from start to stop.

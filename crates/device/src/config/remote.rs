@@ -5,7 +5,7 @@
 //! of the program was interrupted, by a crash that it may have caused: it is taken back. So no change can make a device
 //! unreachable for longer than the time of a trial.
 //!
-//! A change may hold `interval_seconds`, `intervals`, `sensor` and `connection`. It cannot bring commands, programs or
+//! A change may hold `interval_seconds`, `intervals`, `sensor`, `disabled`, `durability` and `connection`. It cannot bring commands, programs or
 //! another root: what runs on the device is its owner's to say.
 
 use std::fs;
@@ -20,7 +20,7 @@ use crate::state_file;
 const IN_FORCE: &str = "remote.toml";
 const ON_TRIAL: &str = "remote.toml.trial";
 /// What a change may hold.
-const OPEN: [&str; 4] = ["interval_seconds", "intervals", "sensor", "connection"];
+const OPEN: [&str; 6] = ["interval_seconds", "intervals", "sensor", "disabled", "durability", "connection"];
 
 /// The platform's part of the configuration.
 #[derive(Debug)]

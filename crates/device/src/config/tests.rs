@@ -38,6 +38,8 @@ fn the_example_is_good_and_so_is_everything_that_is_commented_out_in_it() {
         _ => format!("{line}\n"),
     };
     let whole: String = EXAMPLE.lines().map(uncomment).collect();
+    let (whole, named) = (whole.replace("\"boiler\"]\n", "]\n"), whole);
+    assert_eq!(Config::parse(&named).unwrap().sensors.len(), 8, "one is disabled");
     let config = Config::parse(&whole).unwrap_or_else(|mistakes| panic!("{mistakes}\n{whole}"));
     let all = ["host", "room", "boiler", "thermal", "door", "greenhouse", "meter", "power", "environment"];
     assert_eq!(names(&config).iter().map(|(name, _)| *name).collect::<Vec<_>>(), all);

@@ -108,4 +108,24 @@ pub(super) const MIGRATIONS: Migrations = &[
     ) STRICT;
     CREATE INDEX enrolment_token_of_device ON enrolment_token (device);
 ",
+    "
+    CREATE TABLE command (
+        number      INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+        id          TEXT    NOT NULL UNIQUE,
+        device      TEXT    NOT NULL REFERENCES device (id) ON DELETE CASCADE,
+        kind        TEXT    NOT NULL CHECK (kind IN ('command', 'configuration')),
+        name        TEXT    NOT NULL,
+        arguments   TEXT    NOT NULL,
+        state       TEXT    NOT NULL CHECK (state IN ('queued', 'received', 'done', 'failed', 'expired', 'unknown')),
+        actor       TEXT    NOT NULL,
+        created_at  INTEGER NOT NULL,
+        expires_at  INTEGER,
+        sent_at     INTEGER,
+        answered_at INTEGER,
+        error       TEXT,
+        result      TEXT
+    ) STRICT;
+    CREATE INDEX command_of_device ON command (device, number);
+    CREATE INDEX command_queued ON command (device) WHERE state = 'queued';
+",
 ];

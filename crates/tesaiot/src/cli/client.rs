@@ -2,6 +2,7 @@
 
 pub(crate) mod broker;
 pub(crate) mod bundle;
+pub(crate) mod commands;
 pub(crate) mod connection;
 pub(crate) mod enrolment;
 pub(crate) mod error;

@@ -53,6 +53,10 @@ fn advice(error: &(dyn Error + 'static)) -> Option<Advice> {
         return Some(Advice { hint: error.hint(), code: error.exit_code() });
     }
     #[cfg(feature = "platform")]
+    if let Some(error) = error.downcast_ref::<crate::cli::command::CommandFailure>() {
+        return Some(Advice { hint: Some(error.hint().to_owned()), code: error.code() });
+    }
+    #[cfg(feature = "platform")]
     if let Some(error) = error.downcast_ref::<crate::cli::telemetry::format::ArrowError>() {
         return Some(Advice { hint: Some(error.hint().to_owned()), code: exit::USAGE });
     }

@@ -6,6 +6,8 @@
 #[cfg(feature = "device")]
 mod agent;
 #[cfg(all(feature = "device", feature = "platform"))]
+mod agent_commands;
+#[cfg(all(feature = "device", feature = "platform"))]
 mod agent_faults;
 #[cfg(all(feature = "device", feature = "platform"))]
 mod agent_https;

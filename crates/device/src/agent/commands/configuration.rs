@@ -92,6 +92,8 @@ impl Agent {
                 Err(error) => self.last_error = Some((self.clock.now(), error.to_string())),
             }
         }
+        let durability = config.durability.unwrap_or(self.settings.outbox.durability);
+        self.kept.outbox.set_durability(durability, Instant::now().into_std());
         self.commands.settings = config.commands.clone();
         configured.in_force = config;
     }

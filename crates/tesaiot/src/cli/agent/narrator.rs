@@ -96,10 +96,6 @@ impl Narrator {
             Event::Command { name, known: false } => {
                 output::warn(format_args!("unknown command {} answered so", output::plain(name)));
             }
-            Event::Configuration { topic } => {
-                let topic = output::plain(topic);
-                output::warn(format_args!("configuration on {topic} is not applied; send the command set-config"));
-            }
             Event::CredentialsChanged => {
                 output::say("the bundle holds another certificate or key; it is used from now on")
             }

@@ -4,7 +4,7 @@ use super::{tesaiot, tesaiot_run};
 use crate::support::PATIENCE;
 use crate::support::process::run;
 
-const COMMANDS: [&str; 37] = [
+const COMMANDS: [&str; 40] = [
     "",
     "up",
     "demo",
@@ -28,6 +28,9 @@ const COMMANDS: [&str; 37] = [
     "telemetry dead-letters list",
     "telemetry dead-letters show",
     "telemetry dead-letters replay",
+    "command",
+    "command send",
+    "command list",
     "broker",
     "broker clients",
     "broker sessions",

@@ -73,6 +73,12 @@ impl Rest {
         self.request("POST", path, Some(body))
     }
 
+    /// PUT of bytes as JSON.
+    #[track_caller]
+    pub(crate) fn put(&self, path: &str, body: &[u8]) -> Answer {
+        self.request("PUT", path, Some(body))
+    }
+
     /// DELETE of a path below `/api/v1`.
     #[track_caller]
     pub(crate) fn delete(&self, path: &str) -> Answer {
