@@ -15,6 +15,7 @@ mod event;
 mod keep;
 mod post;
 mod receipts;
+mod renewal;
 mod status;
 
 use std::fmt::Write as _;
@@ -50,6 +51,8 @@ use keep::Kept;
 use post::PostingEnded;
 pub use receipts::Confirm;
 use receipts::Receipts;
+use renewal::Renewal;
+pub use renewal::RenewalStatus;
 pub use status::{AgentStatus, Link, StatusError, ask};
 
 /// Commands that the broker may have unacknowledged towards us.
@@ -163,6 +166,9 @@ pub struct Agent {
     random: Random,
     commands: Commands,
     read_access: Option<ReadAccess>,
+    renewal: Renewal,
+    /// A session is open, over which a certificate can be asked for
+    is_connected_by_mqtt: bool,
     /// Says when the configuration is to be read again
     reloads: Option<mpsc::Receiver<()>>,
     events: Option<mpsc::Sender<Event>>,
@@ -201,6 +207,8 @@ impl Agent {
             random: Random::from_system(),
             commands: Commands::new(settings.data_directory.as_deref()),
             read_access: None,
+            renewal: Renewal::default(),
+            is_connected_by_mqtt: false,
             reloads: None,
             events: None,
             report: Report::default(),
@@ -243,6 +251,7 @@ impl Agent {
         self.answer_cut_off();
         let mut failures = 0;
         loop {
+            self.is_connected_by_mqtt = false;
             let is_over = match self.settings.transport.clone() {
                 Transport::Https(place) => {
                     matches!(self.serve_https(&place, false, stop.as_mut()).await, PostingEnded::Stopped)
@@ -284,6 +293,7 @@ impl Agent {
         };
         let retry_in = self.next_delay();
         self.link = None;
+        self.is_connected_by_mqtt = false;
         self.last_error = Some((self.clock.now(), session::describe_lost(&lost)));
         self.emit(Event::Disconnected { lost, retry_in });
         self.pause(retry_in, stop).await.is_some()
@@ -306,6 +316,9 @@ impl Agent {
             Ok(session) => return Attempt::Open(Box::new(session)),
             Err(error) => error,
         };
+        if self.renewal_refused(&error) {
+            return Attempt::Failed;
+        }
         self.choose_version(&error);
         self.login_failed(&error);
         let retry_in = self.next_delay();

@@ -103,6 +103,12 @@ impl Connector {
         Self { host, port: port.unwrap_or(self.port), ..self.clone() }
     }
 
+    /// The same with another configuration of TLS: another certificate to show.
+    #[must_use]
+    pub fn with_tls(&self, tls: Arc<ClientConfig>) -> Self {
+        Self { tls, ..self.clone() }
+    }
+
     /// The same with certificates judged by this time instead of the system's.
     #[must_use]
     pub fn with_time(&self, time: Arc<dyn TimeProvider>) -> Self {

@@ -67,6 +67,8 @@ pub enum PostError {
         address: String,
         /// The status of HTTP
         status: u16,
+        /// The platform's word for it; empty when it said none
+        code: String,
         /// The beginning of what it said
         text: String,
     },
@@ -159,31 +161,42 @@ impl Link {
     /// # Errors
     /// Anything but a status of 2xx.
     pub async fn post(&mut self, path: &str, body: &[u8]) -> Result<(), PostError> {
+        self.ask("POST", path, body).await.map(drop)
+    }
+
+    /// Sends a request, with a body of JSON unless it is empty; returns what the platform answers.
+    ///
+    /// # Errors
+    /// Anything but a status of 2xx.
+    pub async fn ask(&mut self, method: &str, path: &str, body: &[u8]) -> Result<Vec<u8>, PostError> {
         // Whatever breaks off in the middle leaves a connection that no request may follow on.
         self.is_kept = false;
         let address = format!("{}:{}", self.host, self.port);
         let exchange = async {
-            self.send(path, &address, body).await?;
+            self.send(method, path, &address, body).await?;
             self.answer().await
         };
         let answer = match timeout(PATIENCE, exchange).await {
             Ok(answer) => answer,
             Err(_) => Err(Broken::TimedOut),
         };
-        let Answer { status, text, is_kept } = match answer {
+        let Answer { status, body, is_kept } = match answer {
             Ok(answer) => answer,
             Err(what) => return Err(PostError::Broken { address, what }),
         };
         self.is_kept = is_kept;
         match status {
-            200..=299 => Ok(()),
-            _ => Err(PostError::Refused { address, status, text }),
+            200..=299 => Ok(body),
+            _ => {
+                let (code, text) = words(&body);
+                Err(PostError::Refused { address, status, code, text })
+            }
         }
     }
 
-    async fn send(&mut self, path: &str, address: &str, body: &[u8]) -> Result<(), Broken> {
+    async fn send(&mut self, method: &str, path: &str, address: &str, body: &[u8]) -> Result<(), Broken> {
         let mut head = format!(
-            "POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n",
+            "{method} {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n",
             body.len()
         );
         if let Some(key) = &self.key {
@@ -225,7 +238,7 @@ impl Link {
 #[derive(Debug, PartialEq, Eq)]
 struct Answer {
     status: u16,
-    text: String,
+    body: Vec<u8>,
     is_kept: bool,
 }
 
@@ -259,9 +272,28 @@ fn parse(bytes: &[u8]) -> Result<Option<Answer>, Broken> {
             None => return Ok(None),
         },
         // It ends when the connection does: what has come says enough, and no other request may follow.
-        (_, false, None) => return Ok(Some(Answer { status, text: quote(rest), is_kept: false })),
+        (_, false, None) => return Ok(Some(Answer { status, body: rest.to_vec(), is_kept: false })),
     };
-    Ok(Some(Answer { status, text: quote(&body), is_kept }))
+    Ok(Some(Answer { status, body, is_kept }))
+}
+
+/// The code and the sentence of a problem (RFC 9457); of anything else the beginning.
+fn words(body: &[u8]) -> (String, String) {
+    #[derive(serde::Deserialize)]
+    struct Problem {
+        detail: String,
+        #[serde(default)]
+        error: Code,
+    }
+    #[derive(Default, serde::Deserialize)]
+    struct Code {
+        #[serde(default)]
+        code: String,
+    }
+    match serde_json::from_slice(body) {
+        Ok(Problem { detail, error }) => (error.code, detail),
+        Err(_) => (String::new(), quote(body)),
+    }
 }
 
 fn quote(body: &[u8]) -> String {
@@ -322,7 +354,7 @@ mod tests {
             for length in 0..bytes.len() {
                 assert_eq!(parse(&bytes[..length]).unwrap(), None, "{length} of {status}");
             }
-            assert_eq!(parse(bytes).unwrap(), Some(Answer { status, text: text.to_owned(), is_kept }));
+            assert_eq!(parse(bytes).unwrap(), Some(Answer { status, body: text.into(), is_kept }));
         }
     }
 

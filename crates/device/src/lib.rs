@@ -17,6 +17,7 @@
 //! | [`config`] | the agent's configuration file |
 //! | [`command`] | what a device does when told |
 //! | [`https`] | samples over HTTPS, where MQTT cannot pass |
+//! | [`identity`] | a key that is made here, and the certificate for it: enrolment and renewal |
 //! | [`clock`] | the time on a machine without a battery for its clock |
 //! | [`agent`] | the long-running device program |
 //!
@@ -36,6 +37,8 @@ pub mod credentials;
 pub mod doctor;
 #[cfg(unix)]
 pub mod https;
+#[cfg(unix)]
+pub mod identity;
 #[cfg(unix)]
 mod in_flight;
 pub mod outbox;

@@ -180,6 +180,11 @@ impl Settings {
         self.connector_to(host, port, credentials, versions)
     }
 
+    /// The proxies on the way.
+    pub fn proxies(&self) -> &Proxies {
+        &self.proxies
+    }
+
     /// A connector to another host and port with these credentials, through the same proxy.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::{Bundle, BundleError, BundleFile};
+use super::{Bundle, BundleError, BundleFile, files};
 use crate::DeviceId;
 
 impl Bundle {
@@ -29,11 +29,25 @@ impl Bundle {
     /// is replaced file by file. Another device's bundle, and files of these names that belong to no bundle, are left
     /// alone, and the error says so.
     pub fn write(&self, directory: impl AsRef<Path>) -> Result<(), BundleError> {
-        let directory = directory.as_ref();
-        let files = self.files();
+        self.write_files(directory.as_ref(), &self.files())
+    }
+
+    /// As [`Bundle::write`], and leaves certificate and key alone: whoever holds them replaces both together.
+    pub fn write_all_but_certificate(&self, directory: impl AsRef<Path>) -> Result<(), BundleError> {
+        let mut files = self.files();
+        files.retain(|file| ![files::CLIENT_CERTIFICATE, files::CLIENT_KEY].contains(&file.name));
+        self.write_files(directory.as_ref(), &files)
+    }
+
+    /// That `directory` holds no other device's bundle, and no files of these names that belong to none.
+    pub fn check_directory(&self, directory: impl AsRef<Path>) -> Result<(), BundleError> {
+        check_owner(directory.as_ref(), &self.device_id, &self.files())
+    }
+
+    fn write_files(&self, directory: &Path, files: &[BundleFile]) -> Result<(), BundleError> {
         create_directory(directory).map_err(not_writable(directory))?;
-        check_owner(directory, &self.device_id, &files)?;
-        for file in &files {
+        check_owner(directory, &self.device_id, files)?;
+        for file in files {
             let path = directory.join(file.name);
             replace(directory, &path, file).map_err(not_writable(&path))?;
         }

@@ -49,6 +49,10 @@ impl Agent {
 
     /// Takes what lies in the bundle now, when it is of this device and another than before. True when it was.
     pub(super) fn read_access_again(&mut self) -> bool {
+        if self.is_proving() {
+            // What lies there is the old one, to be replaced by what is tried now.
+            return false;
+        }
         let Some(access) = self.read_access.as_ref().and_then(|read| read()) else { return false };
         let Access { credentials, connector, place } = access;
         let old = &self.settings.credentials;
@@ -61,6 +65,7 @@ impl Agent {
             place.connector = place.connector.with_time(self.clock.tls());
             *old = place;
         }
+        self.access_changed();
         self.emit(Event::CredentialsChanged);
         true
     }

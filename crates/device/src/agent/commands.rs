@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::{Agent, Event};
 use crate::command::{Answer, BuiltIn, Journal, Known, Request, State};
 use crate::config::CommandsSettings;
+use crate::connect::Connector;
 use configuration::{Configured, Trial};
 pub(super) use running::Ran;
 use running::Running;
@@ -77,6 +78,13 @@ impl Commands {
             if !self.outgoing.contains(&answer) {
                 self.outgoing.push_back(answer);
             }
+        }
+    }
+
+    /// Puts on what the agent shows from now on, also where the bundle says the broker is.
+    pub(super) fn dress(&mut self, dress: impl Fn(&Connector) -> Connector) {
+        if let Some(configured) = &mut self.configured {
+            configured.usual = dress(&configured.usual);
         }
     }
 

@@ -36,6 +36,8 @@ enum Sent {
     Sample { entry: Entry, at: Instant },
     /// What became of a command
     Answer { answer: Box<Answer>, at: Instant },
+    /// A request for a certificate
+    Request,
 }
 
 impl Agent {
@@ -49,7 +51,9 @@ impl Agent {
         self.kept.outbox.rewind();
         self.kept.outbox.hold(self.receipts.held());
         self.commands.rewind();
+        self.is_connected_by_mqtt = true;
         self.trial_connected();
+        self.renewal_connected();
         let mut in_flight = InFlight::new();
         let mut greeting = pin!(greet(client.clone(), self.filters(), self.presence(Presence::Online)));
         let mut greeted = false;
@@ -102,6 +106,10 @@ impl Agent {
             let pending = client.publish(self.response(&answer)).await?;
             in_flight.push(Sent::Answer { answer: Box::new(answer), at: Instant::now() }, pending);
         }
+        if let Some(request) = self.renewal.outgoing.take() {
+            let pending = client.publish(request).await?;
+            in_flight.push(Sent::Request, pending);
+        }
         if self.clock.is_worth_waiting_for() {
             return Ok(());
         }
@@ -122,6 +130,9 @@ impl Agent {
             return Some(lost);
         }
         match (sent, outcome) {
+            // The answer is a message of its own.
+            (Sent::Request, Published::Acknowledged | Published::Lost(_)) => {}
+            (Sent::Request, refused) => self.request_refused(&refused),
             (Sent::Answer { answer, at }, Published::Acknowledged) => {
                 self.commands.told(&answer);
                 self.trial_acknowledged(at);
@@ -163,6 +174,7 @@ impl Agent {
         match arrived(&message.topic) {
             Arrived::Command(name) => self.order(name, &message.payload),
             Arrived::Receipt => self.receipt(&message.payload),
+            Arrived::Certificate => self.certificate_came(&message.payload),
             // A retained configuration that was taken back says nothing.
             Arrived::Configuration if message.payload.is_empty() => {}
             Arrived::Configuration => self.order(Some(BuiltIn::SetConfig.name().to_owned()), &message.payload),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tesaiot_mqtt::client::Lost;
 use tesaiot_mqtt::packet::PublishAckReason;
 use tesaiot_tls::TlsVersion;
@@ -134,6 +135,20 @@ pub enum Event {
     },
     /// The certificate or key in the bundle was replaced, and is used from now on.
     CredentialsChanged,
+    /// The certificate was renewed, and the platform has let the agent in with the new one.
+    Renewed {
+        /// Good until then
+        not_after: Timestamp,
+    },
+    /// The certificate could not be renewed; the old one stays in use.
+    RenewalFailed {
+        /// Why
+        what: String,
+        /// What a person can do about it
+        hint: &'static str,
+        /// It is tried again after this
+        retry_in: Duration,
+    },
     /// The configuration in force changed, or could not be changed.
     Configured {
         /// What happened

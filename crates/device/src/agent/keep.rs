@@ -12,6 +12,7 @@ use tokio::time::{Duration, Instant, sleep_until};
 use super::commands::Ran;
 use super::{Agent, Event, Report};
 use crate::clock::Clock;
+use crate::identity::{IdentityError, Renewed};
 use crate::outbox::{Entry, Loss, LossReason, NewMessage, Outbox};
 use crate::sampler::{Observation, Outcome};
 
@@ -35,6 +36,8 @@ pub(super) enum Work {
     TrialOver,
     ReceiptsOverdue,
     Reload,
+    RenewalDue,
+    RenewalEnded(Result<Renewed, IdentityError>),
 }
 
 /// The outbox, and what is known of it.
@@ -148,6 +151,13 @@ impl Agent {
                 None => std::future::pending().await,
             }
         };
+        let renewal_at = self.renewal.at;
+        let renewal = async {
+            match renewal_at {
+                Some(at) => sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
         let receipts_due = self.receipts.due();
         let receipts = async {
             match receipts_due {
@@ -169,6 +179,8 @@ impl Agent {
             () = trial => Work::TrialOver,
             () = receipts => Work::ReceiptsOverdue,
             Some(()) = reload => Work::Reload,
+            () = renewal => Work::RenewalDue,
+            ended = self.renewal.ended() => Work::RenewalEnded(ended),
         }
     }
 
@@ -181,6 +193,8 @@ impl Agent {
             Work::TrialOver => self.trial_failed(),
             Work::ReceiptsOverdue => self.receipts_overdue(),
             Work::Reload => self.reload(),
+            Work::RenewalDue => self.renewal_due(),
+            Work::RenewalEnded(ended) => self.renewal_ended(ended),
         }
     }
 

@@ -46,7 +46,11 @@ impl Agent {
         self.kept.outbox.rewind();
         // After a batch that was refused for one of its samples, one at a time: the others are not refused with it.
         let mut alone: usize = 0;
+        self.commands.reconnect = false;
         loop {
+            if std::mem::take(&mut self.commands.reconnect) {
+                return PostingEnded::Again;
+            }
             if is_fallback && began.elapsed() >= MQTT_AGAIN {
                 return PostingEnded::TryMqtt;
             }

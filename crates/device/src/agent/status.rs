@@ -16,6 +16,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::time::Instant;
 
 use super::Agent;
+use super::renewal::RenewalStatus;
 use crate::outbox::LossReason;
 
 /// How long an agent may take to answer.
@@ -101,6 +102,9 @@ pub struct AgentStatus {
     /// Days until the client certificate expires; below zero when it has
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_days: Option<i64>,
+    /// When the certificate is renewed, and what went wrong with that; none for an agent that logs in with a key
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renewal: Option<RenewalStatus>,
 }
 
 /// An agent that cannot be asked.
@@ -239,6 +243,7 @@ impl Agent {
             last_error: self.last_error.as_ref().map(|(_, text)| text.clone()),
             last_error_at: self.last_error.as_ref().map(|(at, _)| *at),
             certificate_days: self.settings.credentials.not_after().map(days),
+            renewal: self.renewal.status(),
         }
     }
 }

@@ -28,16 +28,19 @@ pub(crate) enum Arrived {
     Configuration,
     /// What the platform has stored
     Receipt,
+    /// The certificate that was asked for
+    Certificate,
     /// The agent's own answer coming back (`commands/#` matches it too), or a topic of another kind
     Other,
 }
 
-/// Which of the three it is.
+/// Which of them it is.
 pub(crate) fn arrived(topic: &str) -> Arrived {
     match DeviceTopic::parse(topic).map(|topic| topic.kind) {
         Ok(TopicKind::Commands(path)) => Arrived::Command(path.map(|path| path.as_str().to_owned())),
         Ok(TopicKind::Config(_)) => Arrived::Configuration,
         Ok(TopicKind::Receipts) => Arrived::Receipt,
+        Ok(TopicKind::CommandCertificate) => Arrived::Certificate,
         _ => Arrived::Other,
     }
 }

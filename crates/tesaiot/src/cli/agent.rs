@@ -1,10 +1,12 @@
 //! `tesaiot agent`: the long-running device program (the wire contract, section 9).
 
 mod config;
+mod enroll;
 pub(crate) mod failure;
 mod narrator;
 mod notify;
 pub(crate) mod place;
+mod renew;
 mod sensors;
 mod status;
 
@@ -15,6 +17,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
+use tesaiot_contract::bundle::Bundle;
 use tesaiot_device::agent::{Access, Confirm, ReadAccess, Report};
 use tesaiot_device::clock::{Clock, System};
 use tesaiot_device::outbox::{self, Durability, WhenFull};
@@ -53,6 +56,10 @@ enum AgentCommand {
     Status(status::StatusArgs),
     /// Show an example of the configuration file, or check one
     Config(config::ConfigArgs),
+    /// Get this device's first certificate with a one-time token, for a key that is made here
+    Enroll(enroll::EnrollArgs),
+    /// Replace the certificate of a bundle by a new one, now
+    Renew(renew::RenewArgs),
 }
 
 #[derive(Args)]
@@ -135,6 +142,7 @@ Examples:
   tesaiot agent --certs-dir ./pi-1 --sensor medical --interval 1 --auth mtls
   tesaiot agent --certs-dir ./pi-1 --config /etc/tesaiot/agent.toml
   tesaiot agent config example > agent.toml
+  tesaiot agent enroll --url https://iot.example.org:8443 --token tesa_enr_…
 
 Samples wait on disk until they are delivered, over restarts and power cuts.
 The agent connects again by itself, for ever. Ctrl-C or SIGTERM ends it: it says
@@ -142,7 +150,8 @@ offline, waits up to 5 s for what is in flight, and disconnects.
 SIGHUP makes it read the configuration file again, and the bundle, which is also
 read again after a login that was refused. Commands that the platform
 sends are carried out once each and answered; the configuration says which.
-The environment counts as it does for `tesaiot publish`.
+A certificate that the agent logs in with is renewed after two thirds of its
+life. The environment counts as it does for `tesaiot publish`.
 
 Exit codes:
   0    stopped; every sample was delivered, or waits on disk for the next run
@@ -159,6 +168,8 @@ impl AgentArgs {
         match self.command {
             Some(AgentCommand::Status(arguments)) => arguments.run(),
             Some(AgentCommand::Config(arguments)) => arguments.run().map(|()| exit::code(exit::OK)),
+            Some(AgentCommand::Enroll(arguments)) => arguments.run(),
+            Some(AgentCommand::Renew(arguments)) => arguments.run(),
             None => self.run.run(),
         }
     }
@@ -207,7 +218,7 @@ impl RunArgs {
             Confirmation::Receipts => Confirm::Receipts,
         };
         let agent = AgentSettings { data_directory, outbox: options, keep_alive, confirm, transport, ..usual };
-        let report = runtime.block_on(work(agent, sensors, clock, config, self.sensors.file(), way));
+        let report = runtime.block_on(work(agent, sensors, clock, config, self.sensors.file(), way, settings.bundle));
         runtime.shutdown_background();
         let report = report?;
         if report.restart {
@@ -240,7 +251,12 @@ impl Way {
         let connector = settings.connector(&credentials, Versions::Both)?;
         let mut place = None;
         if self.posts {
-            let url = &settings.bundle.endpoints.ingest_base_url;
+            let endpoints = &settings.bundle.endpoints;
+            // A bundle may hold both: what is posted with a key goes where a key is taken.
+            let url = match credentials.method() {
+                Method::ServerTls if settings.bundle.certificate.is_some() => &endpoints.api_base_url,
+                _ => &endpoints.ingest_base_url,
+            };
             let (host, port) = https::Place::address(url).ok_or_else(|| AgentFailure::NoHttps(url.clone()))?;
             let connector = settings.connector_to(host, port, &credentials, Versions::Both)?;
             place = Some(https::Place { connector, key: credentials.key().cloned() });
@@ -263,6 +279,7 @@ async fn work(
     config: Config,
     file: Option<&Path>,
     way: Way,
+    bundle: Bundle,
 ) -> anyhow::Result<Report> {
     let mut signals = match file {
         Some(_) => StopSignals::catch_but_hang_up()?,
@@ -277,7 +294,7 @@ async fn work(
         }
     };
     let agent = Agent::new(settings, sensors)?.with_events(sender).with_clock(clock.clone());
-    let mut agent = agent.with_access(way.read_again(clock)).with_config(config, file)?;
+    let mut agent = agent.with_access(way.read_again(clock)).with_config(config, file)?.with_renewal(bundle);
     let mut hang_ups = None;
     if file.is_some() {
         agent = agent.with_reloads(reloads);

@@ -1,6 +1,10 @@
 //! Certificates for keys that devices made themselves: asked for by HTTPS and by MQTT, and everything that is refused.
 
+#[cfg(feature = "device")]
+mod agent;
 mod mqtt;
+#[cfg(feature = "device")]
+mod renewal;
 mod requests;
 mod tokens;
 mod with_certificate;

@@ -21,7 +21,7 @@ pub(super) struct Configured {
     remote: Option<Remote>,
     in_force: Config,
     /// Where the bundle says the broker is
-    usual: Connector,
+    pub(super) usual: Connector,
 }
 
 /// A changed configuration that must reach the platform.

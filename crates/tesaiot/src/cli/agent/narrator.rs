@@ -99,6 +99,15 @@ impl Narrator {
             Event::CredentialsChanged => {
                 output::say("the bundle holds another certificate or key; it is used from now on")
             }
+            Event::Renewed { not_after } => {
+                output::say(format_args!("the certificate was renewed; the new one is good until {not_after:.0}"));
+            }
+            Event::RenewalFailed { what, hint, retry_in } => {
+                let what = output::plain(what);
+                output::warn(format_args!(
+                    "the certificate could not be renewed: {what}\nhint: {hint}\nit is tried again in {retry_in:.0?}"
+                ));
+            }
             Event::Configured { what } => {
                 output::say(what.lines().map(output::plain).collect::<Vec<_>>().join("\n"));
             }

@@ -126,6 +126,13 @@ fn readable(status: &AgentStatus) -> String {
     if let Some(days) = status.certificate_days {
         line("certificate", format!("expires in {days} days"));
     }
+    if let Some(renewal) = &status.renewal {
+        let trouble = match &renewal.trouble {
+            Some(trouble) => format!("; {} attempts failed: {trouble}", renewal.failures),
+            None => String::new(),
+        };
+        line("renewal", format!("due at {:.0}{trouble}", renewal.due_at));
+    }
     line("clock", format!("{:.0}", status.clock));
     text
 }

@@ -50,7 +50,15 @@ const COMMANDS: [&str; 40] = [
 #[test]
 fn help_of_every_command() {
     let home = tempfile::tempdir().expect("a temporary directory");
-    let agent = ["agent", "agent status", "agent config", "agent config example", "agent config check"];
+    let agent = [
+        "agent",
+        "agent status",
+        "agent config",
+        "agent config example",
+        "agent config check",
+        "agent enroll",
+        "agent renew",
+    ];
     for command in COMMANDS.iter().chain(&agent).chain(&["doctor", "completions"]) {
         let mut arguments: Vec<&str> = command.split_whitespace().collect();
         arguments.push("--help");
