@@ -105,7 +105,7 @@ impl EnrollArgs {
             authority,
             directory: directory.clone(),
             again: self.again,
-            proxies: Proxies::choose(self.proxy.choice().as_ref(), &environment).map_err(SettingsError::from)?,
+            proxies: Proxies::choose(self.proxy.choice().as_ref(), environment).map_err(SettingsError::from)?,
         };
         let now = Clock::new(Box::new(System::new()), None).now();
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
