@@ -16,7 +16,7 @@
 //!
 //! | Table | A row is |
 //! |---|---|
-//! | `tail` | one commit: all its samples, in one blob, under a position that rises and is never used again |
+//! | `tail` | a batch, the samples of one commit in one blob, under a position that rises and is never used again; a commit of many megabytes is several |
 //! | `device` | a device with sealed samples: the tail position it is sealed through, and a snapshot of its cursor (which sequence numbers were received) and newest values as of that position |
 //! | `chunk` | sealed samples of one device that span at most seven days; numbers rise in the order of sealing, which is the order of arrival; merging chunks (`compact`) and dropping old ones (`retention`) keep this order |
 //! | `rollup` | a page of what each metric of a device did in each minute, hour or day (`rollup`) |
@@ -35,8 +35,8 @@
 //!
 //! # What always holds
 //!
-//! 1. `append` returns after one transaction with `synchronous=FULL`: one row in `tail`, one for each
-//!    message or dead letter, nothing else.
+//! 1. `append` returns after one transaction with `synchronous=FULL`: its rows in `tail`, mostly one, and one for
+//!    each message or dead letter, nothing else.
 //! 2. A sample is in the chunks of its device if its tail position is at most `sealed_through`, and
 //!    only then, unless retention has dropped it. Sealing takes the whole head: it writes the chunks, `sealed_through`, the snapshot
 //!    and the totals in one transaction.

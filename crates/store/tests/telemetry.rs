@@ -414,3 +414,47 @@ fn times_far_apart_are_found_by_narrow_queries() {
         assert_eq!(telemetry.range(&device(1), &query).unwrap().len(), 1, "day {day}");
     }
 }
+
+#[test]
+fn a_commit_of_many_megabytes_is_several_batches_and_still_one_commit() {
+    const SAMPLES: u64 = 40;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("telemetry.db");
+    let text: Box<str> = "x".repeat(1000).into();
+    let entries: Vec<Entry> = (0..SAMPLES)
+        .map(|seq| {
+            let metric = |place| Metric {
+                name: format!("text_{place}").into(),
+                value: Value::Text(format!("{seq} {place} {text}").into()),
+                unit: None,
+            };
+            let sample = Sample {
+                time: Some(at(seq as i64)),
+                id: Some(MessageId { boot: "first".into(), seq }),
+                metrics: (0..300).map(metric).collect(),
+            };
+            Entry::Sample { device: device(1 + seq as usize % 2), kind: None, received_at: at(seq as i64), sample }
+        })
+        .collect();
+    let (telemetry, mut appender) = open(&path);
+    assert_eq!(appender.append(&entries).unwrap().values, SAMPLES * 300);
+    let counts = telemetry.counts();
+    assert_eq!((counts.samples, counts.tail_batches), (SAMPLES, 4), "of 12 MB");
+    drop((telemetry, appender));
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    let largest: i64 = connection.query_row("SELECT max(length(batch)) FROM tail", [], |row| row.get(0)).unwrap();
+    assert!(largest < 5 << 20, "{largest}");
+    drop(connection);
+    let (telemetry, mut appender) = open(&path);
+    assert_eq!(telemetry.counts().samples, SAMPLES);
+    let again = appender.append(&entries).unwrap();
+    assert!(again.outcomes.iter().all(|outcome| *outcome == Outcome::Duplicate));
+    while appender.maintain().unwrap().more {}
+    appender.seal_all().unwrap();
+    while appender.maintain().unwrap().more {}
+    assert_eq!((telemetry.counts().tail_batches, telemetry.counts().open_samples), (0, 0));
+    for number in [1, 2] {
+        let found = telemetry.range(&device(number), &RangeQuery::default()).unwrap();
+        assert_eq!(found.len() as u64, SAMPLES / 2 * 300);
+    }
+}

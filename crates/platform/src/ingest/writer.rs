@@ -18,6 +18,8 @@ use super::{IngestCounters, Stored, Submission, Waiting};
 const MAX_BATCH: usize = 4096;
 /// Entries in one commit, about: a commit is one blob, and one request can hold a thousand samples.
 const MAX_ENTRIES: usize = 16_384;
+/// Bytes of entries in one commit, about: a message may be large, and all of them wait for the same write.
+const MAX_BYTES: usize = 16 << 20;
 /// How often the store is tended when nothing comes in.
 const IDLE: Duration = Duration::from_secs(1);
 /// Waits between attempts to commit while the store cannot: the first, and the longest.
@@ -67,12 +69,16 @@ impl Writer {
                 None => {}
             }
         }
+        let bytes_of = |submission: &Submission| submission.entries.iter().map(Entry::bytes).sum::<usize>();
         let mut entries: usize = batch.iter().map(|submission| submission.entries.len()).sum();
+        let mut bytes: usize = batch.iter().map(bytes_of).sum();
         while batch.len() < MAX_BATCH
             && entries < MAX_ENTRIES
+            && bytes < MAX_BYTES
             && let Ok(next) = self.submissions.try_recv()
         {
             entries += next.entries.len();
+            bytes += bytes_of(&next);
             batch.push(next);
         }
         true

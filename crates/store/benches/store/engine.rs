@@ -65,6 +65,11 @@ pub(crate) trait Engine {
         Ok(())
     }
 
+    /// Does what was put off, as a writer does that has nothing else to do.
+    fn catch_up(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     /// Ends all work that goes on behind the commits, and returns what the values take on the disk.
     fn settle(&mut self) -> Result<Disk>;
 

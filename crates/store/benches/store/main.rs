@@ -54,7 +54,10 @@ fn main() -> Result<()> {
     // Not in the system's folder for temporary files: that may be memory, where nothing is ever synced.
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     print_floor(directory.path())?;
-    let contenders = contenders(directory.path())?;
+    let mut contenders = contenders(directory.path())?;
+    // Names of stores, or how they begin: only these take part. Ours is what they are compared with.
+    contenders
+        .retain(|contender| words.is_empty() || words.iter().any(|word| contender.name.starts_with(word.as_str())));
     let mut stores = measure::rounded(open(&contenders, Kind::Rounded)?)?;
     let precise = measure::precise(open(&contenders, Kind::FullPrecision)?)?;
     for (store, precise) in stores.iter_mut().zip(precise) {

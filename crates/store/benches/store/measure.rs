@@ -1,7 +1,9 @@
 //! All stores through the same load, questions and commits.
 //!
 //! Machines are noisy, and a noise that lasts for seconds must not fall upon one store alone: the stores are open
-//! together and take turns, one answer or a second of commits at a time.
+//! together and take turns, one answer or a second of commits at a time, another one first in each round of turns.
+//! Before a turn everything that was written is on the disk, and no store writes while another has its turn: nothing is
+//! left behind that a commit would have to wait for. The rate of a store is the median of its turns.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -15,11 +17,11 @@ use super::figures::{Figure, Measured, Times, Unit};
 /// Rounds of the load that go into one commit.
 const LOAD: usize = 10;
 /// Turns in which commits are measured.
-const TURNS: usize = 6;
-/// Rounds of messages in a turn; all of them fill two chunks of every device.
-const TURN_ROUNDS: usize = 240;
-/// A store that is slower than that ends its turn early.
-const TURN: Duration = Duration::from_millis(1300);
+const TURNS: usize = 5;
+/// How long a turn is.
+const TURN: Duration = Duration::from_millis(1000);
+/// Rounds of messages in a turn, at most: all turns together fill the chunks of every device several times.
+const TURN_ROUNDS: usize = 1440;
 /// Rounds of the full-precision data: two hours.
 const PRECISE_ROUNDS: usize = 1440;
 /// Answers of which the median is taken, after one that is not counted.
@@ -34,6 +36,17 @@ pub(crate) struct Store {
     source: Source,
     values: usize,
     figures: Vec<Figure>,
+}
+
+/// Commits of one store, turn by turn.
+#[derive(Default)]
+struct Commits {
+    /// Of the commits alone.
+    alone: Times,
+    /// With what the writer does before the next one: a batch that waits, waits for both.
+    with_work: Times,
+    /// Values a second of each turn, with that work.
+    rates: Vec<f64>,
 }
 
 impl Store {
@@ -60,24 +73,40 @@ impl Store {
         Ok(())
     }
 
-    /// Commits, each with what the writer does before the next one: a batch that waits, waits for both.
-    fn ingest(&mut self, rounds_each: usize, times: &mut Times) -> Result<usize> {
+    /// One turn of commits.
+    fn ingest(&mut self, rounds_each: usize, commits: &mut Commits) -> Result<()> {
         let (mut turn, mut values) = (Duration::ZERO, 0);
         for _ in 0..TURN_ROUNDS / rounds_each {
             let messages = self.receive(rounds_each, false);
             self.engine.prepare(&messages);
             let started = Instant::now();
             self.engine.commit(&messages)?;
+            let committed = started.elapsed();
             self.engine.between()?;
             let took = started.elapsed();
-            times.push(took);
+            commits.alone.push(committed);
+            commits.with_work.push(took);
             turn += took;
             values += messages.len() * METRICS;
             if turn > TURN {
                 break;
             }
         }
-        Ok(values)
+        commits.rates.push(values as f64 / turn.as_secs_f64());
+        Ok(())
+    }
+
+    /// The first messages of the next day, and all the work that was put off until the day before was over.
+    fn begin_next_day(&mut self) -> Result<()> {
+        let messages = self.receive(LOAD, false);
+        let started = Instant::now();
+        // So that no part of the new day is taken for the end of the old one.
+        self.engine.catch_up()?;
+        self.engine.prepare(&messages);
+        self.engine.commit(&messages)?;
+        self.engine.catch_up()?;
+        eprintln!("    {}: the next day begun in {:.1} s", self.name, started.elapsed().as_secs_f64());
+        Ok(())
     }
 
     fn figure(&mut self, name: &'static str, unit: Unit, value: f64, goal: Option<f64>) {
@@ -91,7 +120,18 @@ pub(crate) fn rounded(mut stores: Vec<Store>) -> Result<Vec<Measured>> {
         store.load(DAY, true).with_context(|| format!("{} takes no data", store.name))?;
     }
     questions(&mut stores)?;
-    let behind = ["  commit and the work behind it: median", "  p99", "  longest"];
+    // A day is over when the next one has begun: what is then made of it belongs to its values, not to the next ones.
+    for store in &mut stores {
+        store.begin_next_day()?;
+    }
+    let behind = [
+        "  of turns: least",
+        "  commit alone: median",
+        "  p99",
+        "  commit and the work behind it: median",
+        "  p99",
+        "  longest",
+    ];
     ingest(&mut stores, 1, "ingest, 1,300 values in a commit", behind)?;
     ingest(&mut stores, 10, "ingest, 13,000 values in a commit", behind)?;
     for store in &mut stores {
@@ -118,20 +158,28 @@ fn finish(stores: Vec<Store>) -> Vec<Measured> {
     stores.into_iter().map(|store| Measured { name: store.name, figures: store.figures }).collect()
 }
 
-fn ingest(stores: &mut [Store], rounds_each: usize, rate: &'static str, behind: [&'static str; 3]) -> Result<()> {
-    let mut measured: Vec<(Times, usize)> = stores.iter().map(|_| (Times::default(), 0)).collect();
-    for _ in 0..TURNS {
-        for (store, (times, values)) in stores.iter_mut().zip(&mut measured) {
+fn ingest(stores: &mut [Store], rounds_each: usize, rate: &'static str, behind: [&'static str; 6]) -> Result<()> {
+    let mut measured: Vec<Commits> = stores.iter().map(|_| Commits::default()).collect();
+    for turn in 0..TURNS {
+        for place in 0..stores.len() {
+            let place = (turn + place) % stores.len();
             // What the store before this one left in the system's cache is not for this one to wait for.
             let status = Command::new("sync").status().context("sync did not start")?;
             ensure!(status.success(), "sync failed: {status}");
-            *values += store.ingest(rounds_each, times).with_context(|| format!("{}: a commit failed", store.name))?;
+            let store = &mut stores[place];
+            let outcome = store.ingest(rounds_each, &mut measured[place]);
+            outcome.with_context(|| format!("{}: a commit failed", store.name))?;
         }
     }
-    for (store, (times, values)) in stores.iter_mut().zip(measured) {
-        store.figure(rate, Unit::PerSecond, values as f64 / times.total().as_secs_f64(), Some(1e6));
-        for (name, share) in behind.into_iter().zip([0.5, 0.99, 1.0]) {
-            store.figure(name, Unit::Milliseconds, times.at(share), None);
+    for (store, mut commits) in stores.iter_mut().zip(measured) {
+        commits.rates.sort_by(f64::total_cmp);
+        let Commits { alone, with_work, rates } = commits;
+        store.figure(rate, Unit::PerSecond, rates[rates.len() / 2], Some(1e6));
+        let [least, behind @ ..] = behind;
+        store.figure(least, Unit::PerSecond, rates[0], None);
+        let times = [alone.at(0.5), alone.at(0.99), with_work.at(0.5), with_work.at(0.99), with_work.at(1.0)];
+        for (name, value) in behind.into_iter().zip(times) {
+            store.figure(name, Unit::Milliseconds, value, None);
         }
     }
     Ok(())

@@ -79,6 +79,11 @@ impl Engine for Ours {
         Ok(())
     }
 
+    fn catch_up(&mut self) -> Result<()> {
+        self.appender.seal_all()?;
+        self.loaded()
+    }
+
     fn settle(&mut self) -> Result<Disk> {
         self.appender.seal_all()?;
         while self.appender.maintain()?.more {}
@@ -93,7 +98,10 @@ impl Engine for Ours {
             ..RangeQuery::default()
         };
         let points = self.telemetry.range(&self.devices[series.device], &query)?;
-        Ok(Digest::of(points.iter().filter_map(|point| point.value.number())))
+        // Every point with its time, as the others are read.
+        let read: Vec<(Timestamp, f64)> =
+            points.iter().filter_map(|point| Some((point.time, point.value.number()?))).collect();
+        Ok(Digest::of(read.iter().map(|(_, value)| *value)))
     }
 
     fn buckets(&mut self, series: Series) -> Result<Digest> {

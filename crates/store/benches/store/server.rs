@@ -20,7 +20,8 @@ const USER: &str = "postgres";
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// What a reasonable administrator sets on a small machine. `fsync` and `synchronous_commit` stay on, as they are by
-/// default; without replicas there is no reason for more than the minimal log, and the load is then quick.
+/// default; without replicas there is no reason for more than the minimal log, and the load is then quick. Checkpoints
+/// come by the size of the log, not by the clock: they would write for minutes, while another store has its turn.
 const SETTINGS: &str = "
 listen_addresses = '127.0.0.1'
 unix_socket_directories = ''
@@ -29,6 +30,7 @@ maintenance_work_mem = '512MB'
 work_mem = '64MB'
 effective_cache_size = '4GB'
 max_wal_size = '4GB'
+checkpoint_timeout = '1h'
 wal_level = minimal
 max_wal_senders = 0
 random_page_cost = 1.1

@@ -10,13 +10,16 @@ use tesaiot_contract::telemetry::MessageId;
 
 use super::checksum;
 use super::cursor::identifies;
-use super::entry::{Appended, Entry, Outcome};
+use super::entry::{Appended, Entry, Outcome, bytes_of};
 use super::rollup::Job;
 use super::shared::{Device, Shared, add};
 use super::sweep::Sweep;
 use super::tail::{self, Incoming};
 use crate::error::{During, StoreError};
 use crate::time::to_nanoseconds;
+
+/// Bytes of one row of the tail, about.
+const BATCH_BYTES: usize = 4 << 20;
 
 /// A head of more estimated bytes is sealed even with few samples: they are large.
 pub(super) const MAXIMUM_HEAD_BYTES: usize = 1 << 20;
@@ -152,22 +155,25 @@ impl Appender {
     /// Commits the entries, then takes them into memory. Returns the number of metric values.
     fn commit(&mut self, entries: &[&Entry], letters: &[i64]) -> Result<u64, StoreError> {
         let samples: Vec<Incoming<'_>> = entries.iter().filter_map(|entry| incoming(entry)).collect();
-        let position = self.position + 1;
-        let batch = (!samples.is_empty()).then(|| tail::encode(&samples));
-        let written = write(&mut self.connection, position, batch.as_deref(), entries, letters);
+        let parts = parts(&samples);
+        let batches: Vec<(i64, Vec<u8>)> =
+            (self.position + 1..).zip(&parts).map(|(position, part)| (position, tail::encode(part))).collect();
+        let written = write(&mut self.connection, &batches, entries, letters);
         written.map_err(|source| StoreError::from_sqlite(self.shared.readers.path(), During::Commit, source))?;
         // From here on nothing fails: memory follows the disk.
-        if let Some(batch) = &batch {
-            self.position = position;
-            self.remember_batch(position, batch.len() as u64);
+        for (position, batch) in &batches {
+            self.position = *position;
+            self.remember_batch(*position, batch.len() as u64);
         }
         self.log_bytes += 16 << 10;
         self.log_bytes += entries.iter().map(|entry| payload_bytes(entry)).sum::<u64>();
         self.count_rows(entries);
         let mut values = 0;
-        for incoming in &samples {
-            values += incoming.sample.metrics.len() as u64;
-            self.apply(position, incoming);
+        for ((position, _), part) in batches.iter().zip(&parts) {
+            for incoming in *part {
+                values += incoming.sample.metrics.len() as u64;
+                self.apply(*position, incoming);
+            }
         }
         self.appended_since += samples.len();
         Ok(values)
@@ -222,6 +228,24 @@ impl Appender {
     }
 }
 
+/// The samples of a commit in parts of about [`BATCH_BYTES`]: each becomes a row of the tail, all of them in one
+/// transaction. However much one commit brings, no blob grows with it.
+fn parts<'a, 'b>(samples: &'b [Incoming<'a>]) -> Vec<&'b [Incoming<'a>]> {
+    let (mut parts, mut start, mut bytes) = (Vec::new(), 0, 0);
+    for (place, incoming) in samples.iter().enumerate() {
+        let more = bytes_of(incoming.sample);
+        if bytes + more > BATCH_BYTES && place > start {
+            parts.push(&samples[start..place]);
+            (start, bytes) = (place, 0);
+        }
+        bytes += more;
+    }
+    if start < samples.len() {
+        parts.push(&samples[start..]);
+    }
+    parts
+}
+
 fn is_full(head: &super::head::Head, options: &super::Options) -> bool {
     head.len() >= options.chunk_samples || head.bytes >= MAXIMUM_HEAD_BYTES
 }
@@ -244,14 +268,13 @@ fn payload_bytes(entry: &Entry) -> u64 {
 
 fn write(
     connection: &mut Connection,
-    position: i64,
-    batch: Option<&[u8]>,
+    batches: &[(i64, Vec<u8>)],
     entries: &[&Entry],
     letters: &[i64],
 ) -> rusqlite::Result<()> {
     // Dropped without a commit, a transaction is rolled back.
     let transaction = connection.transaction()?;
-    if let Some(batch) = batch {
+    for (position, batch) in batches {
         transaction
             .prepare_cached("INSERT INTO tail (position, batch) VALUES (?1, ?2)")?
             .execute(params![position, batch])?;

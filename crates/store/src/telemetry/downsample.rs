@@ -80,7 +80,8 @@ impl Telemetry {
         metric: &str,
         query: &RangeQuery,
     ) -> Result<Option<(u64, i64, i64)>, StoreError> {
-        let Some((device, span)) = self.shared.device(device).zip(Span::of(query.from, query.to)) else {
+        let span = Span::of(query.from, query.to).and_then(|span| self.shared.kept(device, span));
+        let Some((device, span)) = self.shared.device(device).zip(span) else {
             return Ok(None);
         };
         let mut buckets = Buckets::new(Grid::new(query.from, Duration::MAX)?, span, 1);

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use jiff::Timestamp;
 use tesaiot_contract::DeviceId;
-use tesaiot_contract::telemetry::Sample;
+use tesaiot_contract::telemetry::{Metric, Sample, Value};
 
 /// One received message, or one sample of it.
 #[derive(Debug, Clone)]
@@ -60,6 +60,16 @@ pub enum Outcome {
 }
 
 impl Entry {
+    /// About how many bytes of a commit it takes: for whoever puts commits together, and bounds them.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Sample { sample, .. } => bytes_of(sample),
+            Self::Message { payload, topic, .. } | Self::DeadLetter { payload, topic, .. } => {
+                payload.len() + topic.len()
+            }
+        }
+    }
+
     /// The metric values it added, given what became of it.
     pub(super) fn values_if(&self, outcome: Outcome) -> u64 {
         match (self, outcome) {
@@ -68,6 +78,19 @@ impl Entry {
         }
     }
 }
+
+/// About how many bytes a sample takes in the tail, its texts counted each time.
+pub(super) fn bytes_of(sample: &Sample) -> usize {
+    let metric = |metric: &Metric| {
+        let text = if let Value::Text(text) = &metric.value { text.len() } else { 0 };
+        METRIC_BYTES + metric.name.len() + metric.unit.as_ref().map_or(0, |unit| unit.len()) + text
+    };
+    SAMPLE_BYTES + sample.metrics.iter().map(metric).sum::<usize>()
+}
+
+/// What a sample and what a metric take besides their texts.
+const SAMPLE_BYTES: usize = 32;
+const METRIC_BYTES: usize = 16;
 
 /// The result of one durable append.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -41,7 +41,7 @@ impl Telemetry {
             telemetry: self.clone(),
             device: self.shared.device(device),
             metric: query.metric.clone(),
-            rest: Span::of(query.from, query.to),
+            rest: Span::of(query.from, query.to).and_then(|span| self.shared.kept(device, span)),
             limit: query.limit,
         }
     }

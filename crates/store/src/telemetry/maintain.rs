@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Transaction, params};
@@ -17,6 +18,7 @@ use super::rollup::day_of;
 use super::shared::{Device, add, encode_snapshot, subtract, value};
 use super::span::Span;
 use crate::error::{During, StoreError};
+use crate::time::to_nanoseconds;
 
 /// Batches in the tail above which the devices that keep it are sealed: each is a row to replay.
 const MAXIMUM_BATCHES: usize = 65_536;
@@ -57,6 +59,7 @@ impl Appender {
 
     /// The same at a time of day that retention goes by.
     pub(super) fn maintain_at(&mut self, now: Timestamp) -> Result<Maintained, StoreError> {
+        self.shared.today.store(day_of(to_nanoseconds(now)), Ordering::Relaxed);
         let chosen = self.choose();
         let ready: Vec<Ready> = chosen.into_iter().filter_map(|device| self.prepare(device)).collect();
         let trim_before = self.trim_before(&ready);

@@ -24,12 +24,15 @@ const MOST_RESERVED: usize = 100_000;
 impl Telemetry {
     /// The points of a device in a span of time, in the order of time; equal times in the order
     /// of arrival. Newest first is exactly the reverse. A corrupt chunk is passed over, logged and
-    /// counted.
+    /// counted. What is older than the retention of the device is not there, dropped or not.
     ///
     /// # Errors
     /// When the database cannot be read.
     pub fn range(&self, device: &DeviceId, query: &RangeQuery) -> Result<Points, StoreError> {
         let Some(span) = Span::of(query.from, query.to).filter(|_| query.limit > 0) else {
+            return Ok(Points::default());
+        };
+        let Some(span) = self.shared.kept(device, span) else {
             return Ok(Points::default());
         };
         let Some(device) = self.shared.device(device) else {

@@ -6,15 +6,22 @@
 //! file, each visit of all devices drops the oldest day that any of them has; the day before
 //! yesterday is the last one that goes. Rollups and messages go by their age, and messages
 //! also by their number. What was dropped is counted.
+//!
+//! A chunk goes as a whole, and a head is sealed first, so samples older than the rule says can still be there for some
+//! days. They are not served: a question for points begins at the first day that is kept. Buckets are made of rollups,
+//! which have an age of their own, and the newest value of a device is its newest however old it is.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use tesaiot_contract::DeviceId;
 
 use super::append::Appender;
 use super::rollup::{Resolution, day_of, day_start};
-use super::shared::{add, subtract, value};
+use super::shared::{Shared, add, subtract, value};
+use super::span::Span;
 use super::sweep::Sweep;
 use crate::error::{During, StoreError};
 use crate::time::to_nanoseconds;
@@ -100,7 +107,7 @@ impl Appender {
 
     fn visited(&self, today: i64) -> rusqlite::Result<Vec<Visited>> {
         let options = &self.shared.options;
-        let before = |age: Option<Duration>| age.map(|age| today.saturating_sub(days(age)));
+        let before = |age: Option<Duration>| age.map(|age| first_day(today, age));
         self.connection
             .prepare_cached("SELECT number, id, raw_from FROM device WHERE number > ?1 ORDER BY number LIMIT ?2")?
             .query_map([self.sweep.device.unwrap_or(i64::MIN), DEVICES_PER_CALL], |row| {
@@ -329,6 +336,23 @@ fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<u64> {
 
 fn nanoseconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
+}
+
+impl Shared {
+    /// The part of a span of which the samples of a device are kept. What is older may still be there, in a head or in
+    /// a chunk with younger samples, and is not served all the same: who sets a limit relies on it.
+    pub(super) fn kept(&self, device: &DeviceId, span: Span) -> Option<Span> {
+        let Some(age) = self.options.retention_of(device.as_str()).raw else {
+            return Some(span);
+        };
+        let from = day_start(first_day(self.today.load(Ordering::Relaxed), age)).max(span.from);
+        (from <= span.to).then_some(Span { from, ..span })
+    }
+}
+
+/// The first day whose data is kept.
+fn first_day(today: i64, age: Duration) -> i64 {
+    today.saturating_sub(days(age))
 }
 
 /// Whole days, at least one.

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use jiff::Timestamp;
 use tesaiot_contract::DeviceId;
 use tesaiot_contract::telemetry::Sample;
 
@@ -14,8 +15,10 @@ use super::head::Head;
 use super::latest::LatestValues;
 use super::options::Options;
 use super::query::Counts;
+use super::rollup::day_of;
 use crate::file::DirectoryLock;
 use crate::pool::Pool;
+use crate::time::to_nanoseconds;
 
 const SNAPSHOT_VERSION: u8 = 1;
 
@@ -26,6 +29,8 @@ pub(super) struct Shared {
     pub(super) options: Options,
     devices: RwLock<Devices>,
     pub(super) totals: Totals,
+    /// The UTC day that retention goes by, as the writer last saw it.
+    pub(super) today: AtomicI64,
     _lock: DirectoryLock,
 }
 
@@ -98,7 +103,15 @@ pub(super) fn value(total: &AtomicU64) -> u64 {
 
 impl Shared {
     pub(super) fn new(lock: DirectoryLock, readers: Pool, options: Options) -> Self {
-        Self { readers, options, devices: RwLock::default(), totals: Totals::default(), _lock: lock }
+        let today = day_of(to_nanoseconds(Timestamp::now()));
+        Self {
+            readers,
+            options,
+            devices: RwLock::default(),
+            totals: Totals::default(),
+            today: AtomicI64::new(today),
+            _lock: lock,
+        }
     }
 
     pub(super) fn device(&self, id: &DeviceId) -> Option<Arc<Device>> {

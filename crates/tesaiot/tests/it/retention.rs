@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tesaiot_contract::DeviceId;
 use tesaiot_contract::telemetry::{Metric, Sample, Value as Reading};
 use tesaiot_store::Telemetry;
-use tesaiot_store::telemetry::{Entry, Options};
+use tesaiot_store::telemetry::{Entry, Inspection, Options};
 
 use crate::support::platform_process::{PlatformProcess, arguments, tesaiot};
 use crate::support::rest::Rest;
@@ -80,8 +80,14 @@ fn what_is_old_goes_and_only_that() {
     command.args(["--retain", "30d", "--retain-class", "lab-=7d", "--retain-messages", "8d"]);
     let platform = PlatformProcess::start_as(&mut command, &data);
     let operator = platform.operator();
+    let chunks = || {
+        let inspection = Inspection::open(&data.join("telemetry.db")).expect("the store can be looked at");
+        inspection.statistics().expect("its numbers").chunks
+    };
+    // It is served no more from the first moment on, and soon it is not there any more.
     wait_until("what is old is gone", || {
-        (ages(&operator, "pump-7") == [10, 5, 0]
+        (chunks() == 5
+            && ages(&operator, "pump-7") == [10, 5, 0]
             && ages(&operator, "lab-1") == [5, 0]
             && events(&operator, "pump-7") == [5, 0])
         .then_some(())

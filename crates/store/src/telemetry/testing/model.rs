@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,9 +14,15 @@ use tesaiot_contract::telemetry::{MessageId, Sample, Value};
 
 use super::questions::{self, any_question};
 use super::{any_sample, any_time};
+use crate::telemetry::rollup::{DAY, day_start};
 use crate::telemetry::{
-    Appender, BucketQuery, Entry, MessageQuery, Options, Outcome, Point, Points, RangeQuery, Series, Telemetry,
+    Appender, BucketQuery, Entry, Maintained, MessageQuery, Options, Outcome, Point, Points, RangeQuery, Retention,
+    Series, Telemetry,
 };
+use crate::time::from_nanoseconds;
+
+/// The day on which a run begins: that of most samples.
+const FIRST_DAY: i64 = 20_416;
 
 #[derive(Debug, Clone)]
 enum Operation {
@@ -25,6 +32,8 @@ enum Operation {
     SealAll,
     /// Maintain until nothing is left to do: rollups and merged chunks too.
     Settle,
+    /// Some days later: what is older than the limit goes, and is in no answer from then on.
+    Later(i64),
     /// Drop everything and open again.
     Reopen,
     /// Copy the files as a crash would leave them, and go on with the copy.
@@ -39,6 +48,7 @@ fn any_operation() -> impl Strategy<Value = Operation> {
         3 => Just(Operation::Maintain),
         1 => Just(Operation::SealAll),
         2 => Just(Operation::Settle),
+        1 => (0..3_i64).prop_map(Operation::Later),
         1 => Just(Operation::Reopen),
         1 => Just(Operation::Crash),
     ]
@@ -61,16 +71,21 @@ impl Held {
     }
 }
 
-#[derive(Default)]
 struct Model {
     /// By device; in the order of arrival.
     points: BTreeMap<DeviceId, Vec<Held>>,
     seen: HashSet<(DeviceId, MessageId)>,
     samples: u64,
     messages: Vec<Bytes>,
+    /// Points before this time are served no more.
+    limit: Timestamp,
 }
 
 impl Model {
+    fn new() -> Self {
+        Self { points: BTreeMap::new(), seen: HashSet::new(), samples: 0, messages: Vec::new(), limit: Timestamp::MIN }
+    }
+
     fn append(&mut self, entries: &[Entry]) -> Vec<Outcome> {
         entries.iter().map(|entry| self.append_one(entry)).collect()
     }
@@ -109,7 +124,7 @@ impl Model {
         let mut points: Vec<Held> = self.points.get(device).cloned().unwrap_or_default();
         points.retain(|point| {
             query.metric.as_deref().is_none_or(|metric| metric == &*point.series.metric)
-                && query.from <= point.time
+                && query.from.max(self.limit) <= point.time
                 && point.time < query.to
         });
         points.sort_by_key(|point| point.time);
@@ -139,11 +154,14 @@ struct Store {
     number: usize,
     open: Option<(Telemetry, Appender)>,
     options: Options,
+    /// The day that retention goes by.
+    today: i64,
 }
 
 impl Store {
     fn new(options: Options) -> Self {
-        let mut store = Self { directory: tempfile::tempdir().unwrap(), number: 0, open: None, options };
+        let mut store =
+            Self { directory: tempfile::tempdir().unwrap(), number: 0, open: None, options, today: FIRST_DAY };
         store.reopen();
         store
     }
@@ -155,6 +173,8 @@ impl Store {
     fn reopen(&mut self) {
         self.open = None;
         self.open = Some(Telemetry::open(&self.path(), self.options.clone()).unwrap());
+        let today = self.today;
+        self.appender().shared.today.store(today, Ordering::Relaxed);
     }
 
     fn crash(&mut self) {
@@ -162,6 +182,23 @@ impl Store {
         self.number += 1;
         copy_as_crashed(&from, &self.path());
         self.reopen();
+    }
+
+    fn maintain(&mut self) -> Maintained {
+        let now = from_nanoseconds(day_start(self.today) + DAY / 2);
+        self.appender().maintain_at(now).unwrap()
+    }
+
+    fn settle(&mut self) {
+        self.appender().sweep.hurry();
+        let ends = (0..10_000).any(|_| !self.maintain().more);
+        assert!(ends, "maintaining comes to an end");
+    }
+
+    /// When the first day begins whose points are kept.
+    fn limit(&self) -> Timestamp {
+        let age = self.options.retention.raw.map(|age| (age.as_nanos() as i64) / DAY);
+        age.map_or(Timestamp::MIN, |days| from_nanoseconds(day_start(self.today - days)))
     }
 
     fn appender(&mut self) -> &mut Appender {
@@ -188,7 +225,8 @@ fn devices() -> [DeviceId; 3] {
 
 fn run(operations: &[Operation], queries: &[RangeQuery], questions: &[BucketQuery], options: Options) {
     let mut store = Store::new(options);
-    let mut model = Model::default();
+    let mut model = Model::new();
+    model.limit = store.limit();
     let devices = devices();
     for operation in operations {
         match operation {
@@ -214,12 +252,15 @@ fn run(operations: &[Operation], queries: &[RangeQuery], questions: &[BucketQuer
                 assert_eq!(store.appender().append(&entries).unwrap().outcomes, expected);
             }
             Operation::Maintain => {
-                store.appender().maintain().unwrap();
+                store.maintain();
             }
-            Operation::Settle => {
-                store.appender().sweep.hurry();
-                let ends = (0..10_000).any(|_| !store.appender().maintain().unwrap().more);
-                assert!(ends, "maintaining comes to an end");
+            Operation::Settle => store.settle(),
+            Operation::Later(days) => {
+                store.today += days;
+                store.settle();
+                // Rollups are made before their chunks go: what waited for them goes in a second visit.
+                store.settle();
+                model.limit = store.limit();
             }
             Operation::SealAll => {
                 store.appender().seal_all().unwrap();
@@ -230,6 +271,8 @@ fn run(operations: &[Operation], queries: &[RangeQuery], questions: &[BucketQuer
         }
         compare(store.telemetry(), &model, queries);
         for question in questions {
+            // Of days whose points are gone there are rollups, which come too late for what comes later still.
+            let question = &BucketQuery { from: question.from.max(model.limit), ..question.clone() };
             questions::compare(store.telemetry(), &model.points, question);
         }
     }
@@ -299,8 +342,10 @@ fn any_query() -> impl Strategy<Value = RangeQuery> {
 
 fn small_options() -> impl Strategy<Value = Options> {
     let bounds = (prop_oneof![Just(u64::MAX), Just(300)], prop_oneof![Just(usize::MAX), Just(1000)], any::<bool>());
-    (1..8_usize, prop_oneof![Just(0), Just(1), Just(12)], bounds).prop_map(
-        |(chunk_samples, few_chunks, (tail_bytes, head_bytes, old))| Options {
+    let raw = prop_oneof![Just(None), (1..5_u64).prop_map(|days| Some(Duration::from_secs(days * 86_400)))];
+    (1..8_usize, prop_oneof![Just(0), Just(1), Just(12)], bounds, raw).prop_map(
+        |(chunk_samples, few_chunks, (tail_bytes, head_bytes, old), raw)| Options {
+            retention: Retention { raw, rollups: None },
             chunk_samples,
             few_chunks,
             tail_bytes,

@@ -1,15 +1,18 @@
 //! Rollups, retention and merged chunks: what is kept, what goes, and what it costs.
 
+use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tesaiot_contract::DeviceId;
 use tesaiot_contract::telemetry::{Metric, Sample, Value};
 
-use crate::telemetry::rollup::{DAY, Decoded, Piece, Resolution, pieces};
+use crate::telemetry::rollup::{DAY, Decoded, Piece, Resolution, day_of, pieces};
 use crate::telemetry::span::Span;
 use crate::telemetry::{
-    Appender, Bucket, BucketQuery, Entry, MessageQuery, Options, RangeQuery, Retention, RetentionRule, Telemetry,
+    Algorithm, Appender, Bucket, BucketQuery, Entry, MessageQuery, Options, RangeQuery, Retention, RetentionRule,
+    Telemetry,
 };
 use crate::time::from_nanoseconds;
 
@@ -48,6 +51,13 @@ fn settle(appender: &mut Appender, now: i64) {
         let ends = (0..10_000).any(|_| !appender.maintain_at(from_nanoseconds(now)).unwrap().more);
         assert!(ends, "maintaining comes to an end");
     }
+}
+
+/// Opens a store on a day of the past.
+fn open_at(path: &Path, options: Options, now: i64) -> (Telemetry, Appender) {
+    let (telemetry, appender) = Telemetry::open(path, options).unwrap();
+    appender.shared.today.store(day_of(now), Ordering::Relaxed);
+    (telemetry, appender)
 }
 
 fn hours(telemetry: &Telemetry, device: &DeviceId) -> Vec<Bucket> {
@@ -190,7 +200,7 @@ fn old_samples_go_by_the_rule_of_their_device_and_their_rollups_stay() {
         ..Options::default()
     };
     let path = directory.path().join("t.db");
-    let (telemetry, mut appender) = Telemetry::open(&path, options.clone()).unwrap();
+    let (telemetry, mut appender) = open_at(&path, options.clone(), START);
     let all @ [pump, lab, archive] = &["pump", "lab-1", "lab-archive-1"].map(device);
     for device in all {
         for piece in samples(device, START, START + 20 * DAY).chunks(50) {
@@ -201,14 +211,14 @@ fn old_samples_go_by_the_rule_of_their_device_and_their_rollups_stay() {
     assert_eq!(points(&telemetry, lab), 20 * 144);
     settle(&mut appender, START + 20 * DAY);
     assert_eq!(points(&telemetry, archive), 20 * 144);
+    assert_eq!((points(&telemetry, pump), points(&telemetry, lab)), (10 * 144, 3 * 144));
     // Chunks of 50 samples do not end at midnight: one that reaches into a day that stays, stays.
-    assert!((10 * 144..10 * 144 + 50).contains(&points(&telemetry, pump)), "{}", points(&telemetry, pump));
-    assert!((3 * 144..3 * 144 + 50).contains(&points(&telemetry, lab)), "{}", points(&telemetry, lab));
+    let there: i64 = appender.connection.query_row("SELECT sum(samples) FROM chunk", [], |row| row.get(0)).unwrap();
+    assert!(((20 + 10 + 3) * 144 + 1..(20 + 10 + 3) * 144 + 100).contains(&there), "{there}");
     let counted: u64 = hours(&telemetry, pump).iter().map(|bucket| bucket.count).sum();
     assert_eq!(counted, 20 * 144, "the rollups of what is gone");
     let counts = telemetry.counts();
-    let gone = 3 * 20 * 144 - all.iter().map(|device| points(&telemetry, device)).sum::<usize>();
-    assert_eq!(counts.samples_dropped, gone as u64);
+    assert_eq!(counts.samples_dropped, (3 * 20 * 144 - there).unsigned_abs());
     assert!(counts.chunks_dropped > 0 && counts.rollups_dropped > 0);
     let minutes = |device: i64| -> i64 {
         let sql = "SELECT count(*) FROM rollup WHERE resolution = 0 AND device = ?1";
@@ -223,12 +233,45 @@ fn old_samples_go_by_the_rule_of_their_device_and_their_rollups_stay() {
     assert_eq!(telemetry.counts().chunk_bytes, counts.chunk_bytes);
 }
 
+/// Neither a chunk that reaches over the limit nor the open head is dropped yet.
+#[test]
+fn what_is_older_than_the_limit_is_in_no_answer_even_while_it_is_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let retention = Retention { raw: Some(Duration::from_secs(2 * 86_400)), rollups: None };
+    let options = Options { retention, ..Options::default() };
+    let (telemetry, mut appender) = open_at(&directory.path().join("t.db"), options, START);
+    let pump = device("pump");
+    appender.append(&samples(&pump, START, START + 3 * DAY)).unwrap();
+    appender.seal_all().unwrap();
+    appender.append(&samples(&pump, START + DAY + 5 * MINUTE, START + 3 * DAY + 5 * MINUTE)).unwrap();
+    assert_eq!(points(&telemetry, &pump), 5 * 144);
+    // In the middle of the fourth day the second one still counts.
+    settle(&mut appender, START + 3 * DAY + DAY / 2);
+    assert_eq!((telemetry.counts().samples, telemetry.counts().open_samples), (5 * 144, 2 * 144));
+    assert_eq!(telemetry.counts().samples_dropped, 0);
+    let query = RangeQuery { metric: Some("temperature".into()), ..RangeQuery::default() };
+    let limit = from_nanoseconds(START + DAY);
+    let served = telemetry.range(&pump, &query).unwrap();
+    assert_eq!((served.len(), served.get(0).unwrap().time), (4 * 144, limit));
+    let exported: usize = telemetry.export(&pump, &query).map(|batch| batch.unwrap().len()).sum();
+    assert_eq!(exported, 4 * 144);
+    for algorithm in [Algorithm::Lttb, Algorithm::MinMax] {
+        let plot = telemetry.downsample(&pump, &query, 50, algorithm).unwrap();
+        assert!(plot.iter().all(|point| point.time >= limit));
+        assert_eq!(telemetry.downsample(&pump, &query, 1000, algorithm).unwrap().len(), 4 * 144);
+    }
+    // Half a day later the day has changed, and the answers with it.
+    settle(&mut appender, START + 4 * DAY);
+    assert_eq!(points(&telemetry, &pump), 2 * 144);
+    assert_eq!(hours(&telemetry, &pump).iter().map(|bucket| bucket.count).sum::<u64>(), 5 * 144);
+}
+
 #[test]
 fn what_comes_too_late_for_its_day_does_not_undo_its_rollup() {
     let directory = tempfile::tempdir().unwrap();
     let retention = Retention { raw: Some(Duration::from_secs(2 * 86_400)), rollups: None };
     let (telemetry, mut appender) =
-        Telemetry::open(&directory.path().join("t.db"), Options { retention, ..Options::default() }).unwrap();
+        open_at(&directory.path().join("t.db"), Options { retention, ..Options::default() }, START);
     let pump = device("pump");
     appender.append(&samples(&pump, START, START + DAY)).unwrap();
     appender.seal_all().unwrap();
