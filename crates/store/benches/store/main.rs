@@ -3,6 +3,8 @@
 //! `cargo xtask bench store` installs what it needs and prints every figure. Absolute figures move with the machine;
 //! the stores take turns in one run, so that their ratios can be trusted more.
 //!
+//! Words after it are the stores that take part, all when there are none; `alone` is ours without the comparison.
+//!
 //! The other stores get the leanest form of the data: a number for the series, a time and a value. Ours keeps what it
 //! always keeps: also the unit, the receive time and the number of each message, for exactly-once storage.
 
@@ -41,6 +43,9 @@ const POSTGRES: &str = "TESAIOT_BENCH_POSTGRES";
 /// The folder with a Debian that has TimescaleDB; set by the same.
 const TIMESCALE: &str = "TESAIOT_BENCH_TIMESCALE";
 
+/// The word with which only the figures are measured that have no counterpart in the other stores.
+const ALONE: &str = "alone";
+
 /// As in the platform.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -54,6 +59,9 @@ fn main() -> Result<()> {
     // Not in the system's folder for temporary files: that may be memory, where nothing is ever synced.
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     print_floor(directory.path())?;
+    if words.first().is_some_and(|word| word == ALONE) {
+        return alone::run(directory.path());
+    }
     let mut contenders = contenders(directory.path())?;
     // Names of stores, or how they begin: only these take part. Ours is what they are compared with.
     contenders

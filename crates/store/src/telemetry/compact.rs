@@ -241,7 +241,7 @@ fn pieces(rows: &[Row], samples: usize, level: usize) -> Vec<Sealed> {
         for row in piece {
             head.push(0, row.kind.as_deref(), row.received, &row.sample, None);
         }
-        sealed.extend(seal(&head, level));
+        sealed.extend(seal(&head, usize::MAX, level));
         rest = later;
     }
     sealed

@@ -169,7 +169,8 @@ impl Appender {
         if head.is_empty() {
             return None;
         }
-        let chunks = seal(head, self.shared.options.compression_level);
+        let options = &self.shared.options;
+        let chunks = seal(head, options.chunk_samples.max(1), options.compression_level);
         let snapshot = encode_snapshot(&state.cursor, &state.latest);
         let (number, samples, values, bytes, oldest) = (state.number, head.len(), head.values, head.bytes, head.oldest);
         let mut days: Vec<i64> = head.rows.times.iter().map(|time| day_of(*time)).collect();

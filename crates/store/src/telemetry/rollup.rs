@@ -57,7 +57,7 @@ mod read;
 
 pub(super) use job::Job;
 pub(super) use page::Page;
-pub(super) use read::{Decoded, Piece, pieces};
+pub(super) use read::{Decoded, Piece, due, pieces};
 
 /// Nanoseconds of a UTC day.
 pub(super) const DAY: i64 = 86_400 * 1_000_000_000;

@@ -27,6 +27,24 @@ pub(super) fn list(
     visible: i64,
     limit: usize,
 ) -> rusqlite::Result<Vec<Stored>> {
+    list_of(connection, device, span, (visible, true), limit)
+}
+
+/// Whether a device has chunks that are in the index of long ones.
+pub(super) fn has_long(connection: &Connection, device: i64) -> rusqlite::Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM chunk INDEXED BY chunk_long
+         WHERE last_time - first_time > 3600000000000 AND device = ?1)";
+    connection.prepare_cached(sql)?.query_row([device], |row| row.get(0))
+}
+
+/// The same for who knows whether the device has long chunks at all.
+pub(super) fn list_of(
+    connection: &Connection,
+    device: i64,
+    span: Span,
+    (visible, has_long): (i64, bool),
+    limit: usize,
+) -> rusqlite::Result<Vec<Stored>> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let recent = span.from.saturating_sub(LONG);
     let mut found = Vec::new();
@@ -39,7 +57,8 @@ pub(super) fn list(
          WHERE device = ?1 AND first_time >= ?2 AND first_time <= ?3 AND last_time >= ?4 AND number <= ?5
          ORDER BY first_time LIMIT ?6";
     let earliest = span.from.saturating_sub(MAXIMUM_SPAN);
-    for (statement, first, last) in [(long, earliest, recent), (any, recent, span.to)] {
+    let parts = [(long, earliest, recent), (any, recent, span.to)];
+    for (statement, first, last) in parts.into_iter().skip(usize::from(!has_long)) {
         let wanted = limit - found.len() as i64;
         let mut statement = connection.prepare_cached(statement)?;
         let rows = statement.query_map(params![device, first, last, span.from, visible, wanted], |row| {

@@ -5,13 +5,14 @@
 //! is sealed through the same position as the copy: then every point is in exactly one of the two,
 //! whatever is sealed, compacted or dropped meanwhile.
 
-use std::cell::RefCell;
+use std::borrow::Cow;
+use std::cell::{Cell, OnceCell, RefCell};
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{CachedStatement, Connection, OptionalExtension};
 
 use super::chunk::Chunk;
 use super::codec::Malformed;
-use super::rollup::{Decoded, Piece, Resolution, day_of, pieces};
+use super::rollup::{Decoded, Piece, Resolution, day_of, due, pieces};
 use super::shared::{Device, State, add};
 use super::span::Span;
 use super::{Telemetry, checksum, stored};
@@ -19,6 +20,11 @@ use crate::error::{During, StoreError};
 
 /// Looks before a reader stops waiting for the same position and takes the chunks it knows.
 const LOOKS: usize = 1000;
+
+/// Days to be rolled up that a view remembers. A device has one or two.
+const MOST_DUE: usize = 1000;
+
+const CHUNK: &str = "SELECT blob, device, first_time, last_time, samples, checksum FROM chunk WHERE number = ?1";
 
 /// Something that holds points in a span of time: a chunk, or the head.
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +46,12 @@ pub(super) struct View<'a> {
     raw_from: i64,
     /// Of each resolution, the page that was read last.
     decoded: [RefCell<Decoded>; Resolution::ALL.len()],
+    /// The first days whose rollups are to be made, at most [`MOST_DUE`]: asked for once, not for each edge of a bucket.
+    due: OnceCell<Vec<i64>>,
+    /// Whether the device has chunks of more than an hour.
+    has_long: OnceCell<bool>,
+    /// Reads a chunk.
+    chunk: Cell<Option<CachedStatement<'a>>>,
 }
 
 /// What the database says of a device that was sealed before.
@@ -74,8 +86,19 @@ impl Telemetry {
                         _ => (number, visible),
                     };
                     let decoded = Default::default();
-                    let view = View { telemetry: self, connection, number, visible, raw_from, decoded };
+                    let view = View {
+                        telemetry: self,
+                        connection,
+                        number,
+                        visible,
+                        raw_from,
+                        decoded,
+                        due: OnceCell::new(),
+                        has_long: OnceCell::new(),
+                        chunk: Cell::new(None),
+                    };
                     let outcome = read(&view, copied);
+                    drop(view);
                     transaction.finish().map_err(failed)?;
                     return outcome;
                 }
@@ -101,9 +124,19 @@ impl View<'_> {
         let Some(number) = self.number else {
             return Ok(Vec::new());
         };
-        let found = stored::list(self.connection, number, span, self.visible, limit);
+        let found = self
+            .has_long(number)
+            .and_then(|has_long| stored::list_of(self.connection, number, span, (self.visible, has_long), limit));
         let found = found.map_err(|source| self.failed(source))?;
         Ok(found.into_iter().map(|chunk| Source { span: chunk.span, chunk: Some(chunk.number) }).collect())
+    }
+
+    fn has_long(&self, number: i64) -> rusqlite::Result<bool> {
+        if let Some(has_long) = self.has_long.get() {
+            return Ok(*has_long);
+        }
+        let has_long = stored::has_long(self.connection, number)?;
+        Ok(*self.has_long.get_or_init(|| has_long))
     }
 
     /// The chunks that reach into a span, when they are few and retention has dropped none of them.
@@ -131,9 +164,25 @@ impl View<'_> {
         };
         let decoded = &mut self.decoded[resolution as usize].borrow_mut();
         let failed = |source| self.failed(source);
-        let corrupt = pieces(self.connection, number, (metric, resolution, span), decoded, failed, each)?;
+        let due = self.due(number, span).map_err(failed)?;
+        let corrupt = pieces(self.connection, (number, &due), (metric, resolution, span), decoded, failed, each)?;
         add(&self.telemetry.shared.totals.corrupt_chunk_reads, corrupt);
         Ok(())
+    }
+
+    /// The days of a span whose rollups are to be made, and perhaps others.
+    fn due(&self, number: i64, span: Span) -> rusqlite::Result<Cow<'_, [i64]>> {
+        let all = match self.due.get() {
+            Some(all) => all,
+            None => {
+                let all = due(self.connection, number, (i64::MIN, i64::MAX), MOST_DUE)?;
+                self.due.get_or_init(|| all)
+            }
+        };
+        if all.len() < MOST_DUE {
+            return Ok(Cow::Borrowed(all));
+        }
+        due(self.connection, number, (day_of(span.from), day_of(span.to)), usize::MAX).map(Cow::Owned)
     }
 
     /// Reads one chunk. A corrupt one is passed over, logged and counted.
@@ -143,18 +192,17 @@ impl View<'_> {
         read: impl FnOnce(&Chunk<'_>) -> Result<(), Malformed>,
     ) -> Result<(), StoreError> {
         let failed = |source| self.failed(source);
-        let mut statement = self
-            .connection
-            .prepare_cached(
-                "SELECT blob, device, first_time, last_time, samples, checksum FROM chunk WHERE number = ?1",
-            )
-            .map_err(failed)?;
-        let mut rows = statement.query([number]).map_err(failed)?;
-        let Some(row) = rows.next().map_err(failed)? else {
-            return Ok(());
+        // Kept at hand: it is run for every chunk.
+        let mut statement = match self.chunk.take() {
+            Some(statement) => statement,
+            None => self.connection.prepare_cached(CHUNK).map_err(failed)?,
         };
-        let chunk = self.open(number, row).map_err(failed)?;
-        if let Err(malformed) = chunk.and_then(|chunk| read(&chunk)) {
+        let outcome = statement.query([number]).and_then(|mut rows| match rows.next()? {
+            Some(row) => self.open(number, row).map(|chunk| chunk.and_then(|chunk| read(&chunk))),
+            None => Ok(Ok(())),
+        });
+        self.chunk.set(Some(statement));
+        if let Err(malformed) = outcome.map_err(failed)? {
             add(&self.telemetry.shared.totals.corrupt_chunk_reads, 1);
             tracing::error!(chunk = number, reason = %malformed, "a chunk is corrupt; its points are passed over");
         }

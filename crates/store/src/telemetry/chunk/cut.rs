@@ -67,8 +67,10 @@ impl Cells {
     }
 }
 
-/// The parts of `order`, the rows of a head in the order of time, that become one chunk each.
-pub(super) fn cut(head: &Head, cells: &Cells, order: &[usize]) -> Vec<Range<usize>> {
+/// The parts of `order`, the rows of a head in the order of time, that become one chunk each. `samples` is how many a
+/// chunk usually has: what comes in bulk becomes chunks of that size too, for a reader that wants a little of them. Only
+/// the last one has more.
+pub(super) fn cut(head: &Head, cells: &Cells, order: &[usize], samples: usize) -> Vec<Range<usize>> {
     let mut pieces = Vec::new();
     let mut start = 0;
     // Of each column the last piece that has a value of it, counted from one.
@@ -76,7 +78,9 @@ pub(super) fn cut(head: &Head, cells: &Cells, order: &[usize]) -> Vec<Range<usiz
     let (mut columns, mut bytes) = (0, 0);
     for (place, row) in order.iter().enumerate() {
         let (new, more) = cost(head, cells.of_row(*row), |column| seen[column] != pieces.len() + 1);
-        let is_within = head.rows.times[*row] <= head.rows.times[order[start]].saturating_add(MAXIMUM_SPAN)
+        let is_usual = place - start < samples || order.len() - place < samples;
+        let is_within = is_usual
+            && head.rows.times[*row] <= head.rows.times[order[start]].saturating_add(MAXIMUM_SPAN)
             && (columns + new) * (place - start + 1) <= MAXIMUM_CELLS
             && bytes + more <= MAXIMUM_BYTES;
         (columns, bytes) = if is_within || place == start {

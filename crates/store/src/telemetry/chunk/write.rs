@@ -20,13 +20,13 @@ pub(in crate::telemetry) struct Sealed {
     pub(in crate::telemetry) blob: Vec<u8>,
 }
 
-/// All samples of a head as chunks. The sort is stable: equal times stay in the order of arrival.
-pub(in crate::telemetry) fn seal(head: &Head, level: usize) -> Vec<Sealed> {
+/// All samples of a head as chunks of usually so many `samples`. The sort is stable: equal times stay in the order of arrival.
+pub(in crate::telemetry) fn seal(head: &Head, samples: usize, level: usize) -> Vec<Sealed> {
     let times = &head.rows.times;
     let mut order: Vec<usize> = (0..times.len()).collect();
     order.sort_by_key(|row| times[*row]);
     let cells = Cells::of(head);
-    cut(head, &cells, &order).into_iter().map(|piece| write(head, &cells, &order[piece], level)).collect()
+    cut(head, &cells, &order, samples).into_iter().map(|piece| write(head, &cells, &order[piece], level)).collect()
 }
 
 fn write(head: &Head, cells: &Cells, order: &[usize], level: usize) -> Sealed {

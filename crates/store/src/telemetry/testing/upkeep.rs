@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tesaiot_contract::DeviceId;
 use tesaiot_contract::telemetry::{Metric, Sample, Value};
 
-use crate::telemetry::rollup::{DAY, Decoded, Piece, Resolution, day_of, pieces};
+use crate::telemetry::rollup::{DAY, Decoded, Piece, Resolution, day_of, due, pieces};
 use crate::telemetry::span::Span;
 use crate::telemetry::{
     Algorithm, Appender, Bucket, BucketQuery, Entry, MessageQuery, Options, RangeQuery, Retention, RetentionRule,
@@ -75,7 +75,8 @@ fn rolled(appender: &Appender, resolution: Resolution, span: Span) -> (usize, Ve
     let (mut windows, mut open) = (0, Vec::new());
     let asked = ("temperature", resolution, span);
     let failed = |error| panic!("{error}");
-    pieces(&appender.connection, 1, asked, &mut Decoded::default(), failed, &mut |piece| {
+    let due = due(&appender.connection, 1, (i64::MIN, i64::MAX), usize::MAX).unwrap();
+    pieces(&appender.connection, (1, &due), asked, &mut Decoded::default(), failed, &mut |piece| {
         match piece {
             Piece::Window(..) => windows += 1,
             Piece::Open(span) => open.push(span),
