@@ -49,6 +49,8 @@ pub enum Refusal {
     NotAuthorized,
     /// The client identifier is not acceptable (3.1.1: 2, MQTT 5: 0x85).
     InvalidClientId,
+    /// It has as many connections as it may (3.1.1: 3, MQTT 5: 0x97).
+    QuotaExceeded,
     /// The host cannot decide now (3.1.1: 3, MQTT 5: 0x88).
     Unavailable,
 }
@@ -138,6 +140,14 @@ pub trait Host: Send + Sync + 'static {
     /// Decides who a client is, before anything is allocated for it. Called once per connection, and once more when
     /// any client was evicted meanwhile: the first answer may be older than the eviction.
     fn authenticate(&self, connecting: Connecting<'_>) -> impl Future<Output = Result<Self::Identity, Refusal>> + Send;
+
+    /// The name of a client's session, where that is not its client identifier. Clients with the same name take over each
+    /// other's session: those of different kinds must not have the same, whatever they call themselves. What the broker
+    /// says of clients it says by this name.
+    fn session_name(&self, identity: &Self::Identity) -> Option<String> {
+        let _ = identity;
+        None
+    }
 
     /// Decides whether an identity may use a topic. Called for every publish: it must be quick.
     fn authorize(&self, identity: &Self::Identity, action: Action, topic: &str) -> bool;

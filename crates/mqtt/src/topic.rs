@@ -58,9 +58,67 @@ pub fn matches(filter: &str, name: &str) -> bool {
     names.next().is_none()
 }
 
+/// Whether every name that the valid filter `narrow` matches is matched by the valid filter `wide` too.
+pub fn covers(wide: &str, narrow: &str) -> bool {
+    // What begins with `$` is out of reach of a wildcard (MQTT-4.7.2-1).
+    if narrow.starts_with('$') && wide.starts_with(['+', '#']) {
+        return false;
+    }
+    let mut narrow = narrow.split('/');
+    for level in wide.split('/') {
+        match (level, narrow.next()) {
+            // `sport/#` also matches `sport`.
+            ("#", _) => return true,
+            ("+", Some("#")) | (_, None) => return false,
+            ("+", Some(_)) => {}
+            (level, Some(same)) if level == same => {}
+            _ => return false,
+        }
+    }
+    narrow.next().is_none()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Against every name of up to three levels of a small alphabet.
+    #[test]
+    fn a_filter_covers_another_when_it_matches_all_that_the_other_does() {
+        fn all(levels: &[&str]) -> Vec<String> {
+            let mut all: Vec<String> = levels.iter().map(ToString::to_string).collect();
+            for _ in 0..2 {
+                let longer = all.iter().flat_map(|one| levels.iter().map(move |level| format!("{one}/{level}")));
+                all = longer.chain(levels.iter().map(ToString::to_string)).collect();
+            }
+            all
+        }
+        let names: Vec<_> =
+            all(&["a", "b", "$s", "", "other"]).into_iter().filter(|name| is_valid_name(name)).collect();
+        let filters = all(&["a", "$s", "", "+", "#"]);
+        let filters: Vec<_> = filters.iter().filter(|filter| is_valid_filter(filter)).collect();
+        for wide in &filters {
+            for narrow in &filters {
+                let missed = names.iter().find(|name| matches(narrow, name) && !matches(wide, name));
+                if covers(wide, narrow) {
+                    assert_eq!(missed, None, "{wide} and {narrow}");
+                } else if !narrow.contains('#') {
+                    // Names of three levels say it all of filters of three levels.
+                    assert!(missed.is_some(), "{wide} and {narrow}");
+                }
+            }
+        }
+        for (wide, narrow, expected) in [
+            ("device/#", "device/#", true),
+            ("device/#", "device/+/telemetry/#", true),
+            ("device/+/telemetry/#", "device/+/telemetry", true),
+            ("device/+/telemetry/#", "device/#", false),
+            ("device/+", "device/#", false),
+            ("#", "$SYS/#", false),
+        ] {
+            assert_eq!(covers(wide, narrow), expected, "{wide} and {narrow}");
+        }
+    }
 
     #[test]
     fn filters_match_as_in_section_4_7() {

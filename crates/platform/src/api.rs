@@ -12,6 +12,7 @@ mod letters;
 mod live;
 mod login;
 pub(crate) mod metrics;
+mod mqtt_tokens;
 mod patience;
 mod payload;
 mod problem;
@@ -60,6 +61,8 @@ pub(crate) struct State {
     incidents: Incidents,
     presence: Presence,
     commands: Commands,
+    /// The word for the organization in tokens, unless another is asked for.
+    organization: Arc<str>,
     /// Bounds of one message.
     limits: Arc<Limits>,
     /// The same for a batch, whose bytes the request body's limit bounds.
@@ -76,7 +79,7 @@ pub(crate) struct State {
 }
 
 /// What a [`State`] is made of.
-pub(crate) struct Parts {
+pub(crate) struct Parts<'a> {
     pub(crate) provisioning: Provisioning,
     pub(crate) enrolment: Enrolment,
     pub(crate) telemetry: Telemetry,
@@ -84,15 +87,28 @@ pub(crate) struct Parts {
     pub(crate) incidents: Incidents,
     pub(crate) presence: Presence,
     pub(crate) commands: Commands,
+    /// As the platform's configuration calls it.
+    pub(crate) organization: &'a str,
     pub(crate) limits: Limits,
     pub(crate) files: metrics::Files,
     pub(crate) stop: CancellationToken,
 }
 
 impl State {
-    pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { provisioning, enrolment, telemetry, ingest, incidents, presence, commands, limits, files, stop } =
-            parts;
+    pub(crate) fn new(parts: Parts<'_>) -> Self {
+        let Parts {
+            provisioning,
+            enrolment,
+            telemetry,
+            ingest,
+            incidents,
+            presence,
+            commands,
+            organization,
+            limits,
+            files,
+            stop,
+        } = parts;
         let batch_limits = Limits { max_payload_bytes: MAX_BODY_BYTES, ..limits };
         Self {
             provisioning,
@@ -102,6 +118,7 @@ impl State {
             incidents,
             presence,
             commands,
+            organization: mqtt_tokens::organization(organization).into(),
             limits: Arc::new(limits),
             batch_limits: Arc::new(batch_limits),
             password_checks: Arc::new(Semaphore::new(PASSWORD_CHECKS)),
@@ -153,6 +170,8 @@ pub(crate) fn router(state: State) -> Router {
         .route("/devices/{id}/events", get(letters::events))
         .route("/tokens", get(tokens::list).post(tokens::create))
         .route("/tokens/{id}", delete(tokens::revoke))
+        .route("/mqtt-tokens", get(mqtt_tokens::list).post(mqtt_tokens::create))
+        .route("/mqtt-tokens/{id}", delete(mqtt_tokens::revoke))
         .route("/ws/telemetry", get(live::feed));
     Router::new()
         .nest("/api/v1/external", paths.clone())

@@ -23,6 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::administrators::{Administrators, Told};
 use crate::api;
+use crate::applications::Applications;
 use crate::commands::Commands;
 use crate::config::Config;
 use crate::data_dir::DataDir;
@@ -120,7 +121,7 @@ impl App {
         tasks.spawn(audit);
         let (ingest, writer) =
             Ingest::start(appender, config.limits.clone(), incidents.clone()).map_err(BuildError::Thread)?;
-        let presence = Presence::default();
+        let presence = Presence::resume(&registry, config.presence_grace)?;
         tasks.spawn(presence.clone().write_until(registry.clone(), stop.clone()));
 
         // Certificates for devices.
@@ -139,6 +140,7 @@ impl App {
             incidents: incidents.clone(),
             presence: presence.clone(),
             administrators: administrators.clone(),
+            applications: Applications::new(config.max_connections_per_token),
             enrolment: enrolment.clone(),
             answers,
             receipts: receipts.clone(),
@@ -218,6 +220,7 @@ impl App {
             ingest: ingest.clone(),
             incidents: incidents.clone(),
             presence,
+            organization: &config.organization,
             commands,
             limits: config.limits.clone(),
             files: measured_files(&data),

@@ -65,6 +65,10 @@ pub struct Config {
     pub limits: Limits,
     /// Bounds of the broker.
     pub broker: tesaiot_broker::Config,
+    /// Connections of one application's token at a time.
+    pub max_connections_per_token: usize,
+    /// How long a device may be away before it is offline.
+    pub presence_grace: Duration,
     /// Bounds of the telemetry store.
     pub store: tesaiot_store::telemetry::Options,
     /// How long a client of the REST interface may read nothing of its answer before it is given up.
@@ -102,6 +106,8 @@ impl Config {
             root_key: RootKey::Encrypted { passphrase: None },
             limits: Limits::default(),
             broker: limits::defaults(vec![stored]),
+            max_connections_per_token: 100,
+            presence_grace: Duration::from_secs(60),
             store: tesaiot_store::telemetry::Options::default(),
             https_write_timeout: Duration::from_secs(30),
             system_topics_period: Duration::from_secs(10),
@@ -151,6 +157,9 @@ impl Config {
         }
         mistakes.extend(retention_mistakes(&self.store));
         mistakes.extend(limits::mistakes(&self.broker));
+        if self.max_connections_per_token == 0 {
+            mistakes.push("a token has at least 1 connection".into());
+        }
         mistakes
     }
 }

@@ -16,6 +16,7 @@ use tesaiot_tls::CertificateSummary;
 use tokio::sync::mpsc;
 
 use crate::administrators::{Administrator, Administrators};
+use crate::applications::{Application, Applications};
 use crate::commands::Commands;
 use crate::enrolment::{self, Enrolment, EnrolmentError, Right};
 use crate::incidents::Incidents;
@@ -30,6 +31,8 @@ pub(crate) enum Identity {
     Device(DeviceId, Proof),
     /// Somebody who looks after the platform.
     Administrator(Administrator),
+    /// A program that reads what it was granted.
+    Application(Application),
 }
 
 /// What a device was believed for.
@@ -50,6 +53,7 @@ pub(crate) struct Gate {
     pub(crate) incidents: Incidents,
     pub(crate) presence: Presence,
     pub(crate) administrators: Administrators,
+    pub(crate) applications: Applications,
     pub(crate) enrolment: Enrolment,
     /// Messages of the platform's own, on their way to the broker.
     pub(crate) answers: mpsc::Sender<Message>,
@@ -57,20 +61,25 @@ pub(crate) struct Gate {
     pub(crate) commands: Commands,
 }
 
-/// Why a device was not believed: for the log, never for the device.
-type Doubt = (&'static str, Refusal);
+/// Why somebody was not believed: for the log, and what they hear.
+pub(crate) type Doubt = (&'static str, Refusal);
 
 impl Host for Gate {
     type Identity = Identity;
 
     async fn authenticate(&self, connecting: Connecting<'_>) -> Result<Identity, Refusal> {
+        let refused = |(why, refusal): Doubt| {
+            let client_id: String = connecting.client_id.chars().take(64).filter(|c| !c.is_control()).collect();
+            self.incidents.authentication_refused(&client_id, connecting.peer, why);
+            refusal
+        };
         if Administrator::is_claimed(&connecting) {
             let administrator = Administrator::authenticate(&self.registry, &connecting).await;
-            return administrator.map(Identity::Administrator).map_err(|(why, refusal)| {
-                let client_id: String = connecting.client_id.chars().take(64).filter(|c| !c.is_control()).collect();
-                self.incidents.authentication_refused(&client_id, connecting.peer, why);
-                refusal
-            });
+            return administrator.map(Identity::Administrator).map_err(refused);
+        }
+        if Application::is_claimed(&connecting) {
+            let application = self.applications.authenticate(&self.registry, &connecting).await;
+            return application.map(Identity::Application).map_err(refused);
         }
         // A device has a name of its own: one that brings none is not given one.
         let device = DeviceId::new(connecting.client_id).ok().filter(|_| !connecting.assigned);
@@ -105,11 +114,19 @@ impl Host for Gate {
                 may
             }
             (Identity::Administrator(administrator), action) => administrator.may(action, topic),
+            (Identity::Application(application), action) => application.may(action, topic),
+        }
+    }
+
+    fn session_name(&self, identity: &Identity) -> Option<String> {
+        match identity {
+            Identity::Application(application) => Some(application.session().to_owned()),
+            Identity::Device(..) | Identity::Administrator(_) => None,
         }
     }
 
     async fn accept(&self, identity: &Arc<Identity>, message: Message, receipt: Option<Receipt>) -> Verdict {
-        // Unreachable: an administrator publishes nothing. A dropped receipt acknowledges nothing.
+        // Unreachable: nobody else publishes. A dropped receipt acknowledges nothing.
         let Identity::Device(device, proof) = &**identity else { return Verdict::Withhold };
         match DeviceTopic::parse(&message.topic) {
             Ok(topic) if topic.kind == TopicKind::CommandSigningRequest => {
@@ -158,12 +175,13 @@ impl Host for Gate {
                 tracing::debug!(client = identity.name(), peer = %peer.address, "connected");
                 match &**identity {
                     Identity::Device(device, _) => {
-                        self.presence.seen(device, Some(peer.address.ip()));
+                        self.presence.connected(device, peer.address.ip());
                         // A session that is resumed has its subscriptions already.
                         self.receipts.may_want(device);
                         self.commands.connected(device);
                     }
                     Identity::Administrator(administrator) => self.administrators.connected(administrator),
+                    Identity::Application(_) => {}
                 }
             }
             Event::Disconnected { identity, peer, clean, taken_over, broke_protocol, cause } => {
@@ -173,8 +191,9 @@ impl Host for Gate {
                 }
                 tracing::debug!(client, peer = %peer_address, clean, taken_over, cause, "disconnected");
                 match &**identity {
-                    Identity::Device(device, _) => self.presence.seen(device, None),
+                    Identity::Device(device, _) => self.presence.disconnected(device, cause),
                     Identity::Administrator(administrator) => self.administrators.disconnected(administrator),
+                    Identity::Application(_) => {}
                 }
             }
         }
@@ -242,6 +261,7 @@ impl Identity {
         match self {
             Self::Device(device, _) => device.as_str(),
             Self::Administrator(administrator) => administrator.name(),
+            Self::Application(application) => application.session(),
         }
     }
 }

@@ -6,9 +6,10 @@
 //! | [`config`] | what an operator may choose, checked before anything opens |
 //! | [`ingest`] | from a received message to a durable commit, and only then to its acknowledgement |
 //! | `gate` | the broker's four seams: who is it, may it, keep this, it was here |
+//! | `applications` | programs that read what their token grants |
 //! | `administrators` | who reads `$SYS/…`, and what is told there |
 //! | `incidents` | what was refused: named in the log once, counted, audited |
-//! | `presence` | when each device was last seen |
+//! | `presence` | who is online, and when each device was last seen |
 //! | `commands` | commands and configurations on their way to devices |
 //! | `receipts` | devices that ask hear what is stored of them |
 //! | `open_files` | how many connections fit |
@@ -25,6 +26,7 @@
 mod administrators;
 mod api;
 pub mod app;
+mod applications;
 pub mod backup;
 mod commands;
 pub mod config;
@@ -48,4 +50,4 @@ pub use error::{BuildError, RunError};
 pub use first_start::FirstStart;
 pub use ingest::Stored;
 pub use provisioning::ProvisioningError;
-pub use tesaiot_broker::{Config as BrokerConfig, Network, Rate};
+pub use tesaiot_broker::{Network, Rate};

@@ -21,6 +21,7 @@ mod commands;
 mod credentials;
 mod devices;
 mod enrolment;
+mod mqtt_tokens;
 mod schema;
 mod secrets;
 mod sessions;
@@ -38,8 +39,9 @@ pub use certificates::{Certificate, CertificateState, CertificateStatus};
 pub use check::check_file;
 pub use commands::{Command, CommandAnswer, CommandKind, CommandState};
 pub use credentials::{Credential, CredentialId, CredentialKind, DeviceAuthentication, Refusal};
-pub use devices::{AuthMode, Device, NewDevice, Seen};
+pub use devices::{AuthMode, Device, NewDevice, PresenceChange, Seen};
 pub use enrolment::{Certification, Certified, Claim, EnrolmentToken, NotCertified};
+pub use mqtt_tokens::MqttToken;
 pub use tokens::{OperatorToken, TokenId};
 pub use users::{Role, User, UserId};
 

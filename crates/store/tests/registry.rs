@@ -6,8 +6,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tesaiot_contract::{DeviceId, Secret};
 use tesaiot_store::registry::{
-    AuditEvent, AuthMode, Certificate, CertificateStatus, CredentialKind, DeviceAuthentication, NewDevice, Refusal,
-    Role, Seen,
+    AuditEvent, AuthMode, Certificate, CertificateStatus, CredentialKind, DeviceAuthentication, NewDevice,
+    PresenceChange, Refusal, Role, Seen, TokenId,
 };
 use tesaiot_store::{Registry, StoreError};
 
@@ -105,12 +105,51 @@ fn the_last_sign_of_life_never_goes_back() {
         device: id.clone(),
         at: at(second),
         address: address.map(str::to_owned),
+        change: None,
     };
-    let unknown = Seen { device: DeviceId::new("nobody").unwrap(), at: at(1), address: None };
+    let unknown = Seen { device: DeviceId::new("nobody").unwrap(), at: at(1), address: None, change: None };
     fixture.registry.touch_seen(&[seen(5, Some("192.0.2.7")), unknown, seen(9, None), seen(3, None)]).unwrap();
     let device = fixture.registry.device(&id).unwrap().unwrap();
     assert_eq!(device.last_seen_at, Some(at(9)));
     assert_eq!(device.last_address.as_deref(), Some("192.0.2.7"));
+}
+
+#[test]
+fn who_is_online_and_how_others_left_is_remembered() {
+    let fixture = Fixture::new();
+    let (one, other) = (fixture.device("one"), fixture.device("other"));
+    let change = |device: &DeviceId, second, online, cause: Option<&str>| Seen {
+        device: device.clone(),
+        at: at(second),
+        address: None,
+        change: Some(PresenceChange { online, at: at(second), cause: cause.map(str::to_owned) }),
+    };
+    fixture.registry.touch_seen(&[change(&one, 1, true, None), change(&other, 2, true, None)]).unwrap();
+    fixture.registry.touch_seen(&[change(&other, 3, false, Some("connection lost"))]).unwrap();
+    assert_eq!(fixture.registry.online_devices().unwrap(), [(one, Some(at(1)))]);
+    let device = fixture.registry.device(&other).unwrap().unwrap();
+    assert_eq!((device.online, device.presence_at), (false, Some(at(3))));
+    assert_eq!(device.offline_cause.as_deref(), Some("connection lost"));
+}
+
+#[test]
+fn the_token_of_an_application_says_its_topics_until_it_is_revoked() {
+    let fixture = Fixture::new();
+    let registry = &fixture.registry;
+    let topics = ["device/+/telemetry/#".to_owned(), "device/+/status".to_owned()];
+    let (made, secret) = registry.create_mqtt_token("grafana", "ward", &topics, at(1)).unwrap();
+    assert!(secret.expose().starts_with("tesa_mqtt_ward_") && secret.expose().len() == 15 + 32);
+    assert_eq!(registry.verify_mqtt_token(secret.expose()).unwrap(), Some(made.clone()));
+    assert_eq!(made.topics, topics);
+    assert_eq!(registry.verify_mqtt_token("tesa_mqtt_ward_0").unwrap(), None);
+    assert_eq!(registry.verify_token(secret.expose()).unwrap(), None, "of another kind");
+    registry.revoke_mqtt_token(made.id, at(2)).unwrap();
+    assert_eq!(registry.verify_mqtt_token(secret.expose()).unwrap(), None);
+    assert_eq!(registry.list_mqtt_tokens().unwrap()[0].revoked_at, Some(at(2)));
+    for bad in [&[][..], &["a\nb".to_owned()], &[String::new()]] {
+        assert!(matches!(registry.create_mqtt_token("x", "ward", bad, at(3)), Err(StoreError::Invalid { .. })));
+    }
+    assert!(matches!(registry.revoke_mqtt_token(TokenId(9), at(3)), Err(StoreError::NotFound { .. })));
 }
 
 #[test]

@@ -122,7 +122,8 @@ where
             return None;
         }
     }
-    let attached = shared.sessions.attach(&connect.client_id, connect.clean_start, &shared.common()).await;
+    let name = shared.host.session_name(&identity).map_or_else(|| connect.client_id.clone(), Into::into);
+    let attached = shared.sessions.attach(&name, connect.clean_start, &shared.common()).await;
     let Some(attached) = attached else {
         reject(&mut link, ConnectAckReason::ServerBusy, "a newer connection took the session").await;
         return None;
@@ -145,7 +146,7 @@ where
         return None;
     }
     // MQTT-3.1.3-9: the client is back in time. A session that is not resumed has ended, and its will is due.
-    if let Some(will) = shared.wills.take(&connect.client_id)
+    if let Some(will) = shared.wills.take(&name)
         && !attached.present
     {
         wills::spawn(&shared, will);
@@ -175,6 +176,7 @@ fn words(refusal: Refusal, nameless: bool) -> (ConnectAckReason, &'static str) {
         Refusal::NotAuthorized => (ConnectAckReason::NotAuthorized, "not authorized"),
         Refusal::InvalidClientId if nameless => (ConnectAckReason::ClientIdentifierNotValid, "no client identifier"),
         Refusal::InvalidClientId => (ConnectAckReason::ClientIdentifierNotValid, "invalid client identifier"),
+        Refusal::QuotaExceeded => (ConnectAckReason::QuotaExceeded, "too many connections of this client"),
         Refusal::Unavailable => (ConnectAckReason::ServerUnavailable, "the registry is unavailable"),
     }
 }

@@ -43,6 +43,13 @@ pub(super) async fn metrics(Extract(state): Extract<State>, caller: Caller) -> R
     for (kind, count) in state.incidents.counted() {
         page.sample("tesaiot_refusals_total", &[("kind", kind)], count as f64);
     }
+    let online = state.presence.online() as f64;
+    page.one("tesaiot_devices_online", Kind::Gauge, "Devices that are here, or were a moment ago.", online);
+    let meaning = "How often a device came online, or went offline.";
+    page.family("tesaiot_presence_changes_total", Kind::Counter, meaning);
+    for (to, count) in state.presence.changes() {
+        page.sample("tesaiot_presence_changes_total", &[("to", to)], count as f64);
+    }
     let taken = |places: usize, free: usize| places.saturating_sub(free) as f64;
     page.one(
         "tesaiot_exports",

@@ -32,6 +32,14 @@ fn shown(token: &OperatorToken) -> Value {
     })
 }
 
+/// Whether a token may be called this.
+pub(super) fn check_name(name: &str) -> Result<(), Problem> {
+    if !(1..=MAX_NAME).contains(&name.chars().count()) || name.chars().any(char::is_control) {
+        return Err(Problem::invalid(format!("a name has 1 to {MAX_NAME} characters and no control characters")));
+    }
+    Ok(())
+}
+
 /// `POST /tokens`: the token is shown this once.
 pub(super) async fn create(
     Extract(state): Extract<State>,
@@ -42,10 +50,7 @@ pub(super) async fn create(
     let Some(role) = Role::parse(&create.role) else {
         return Err(Problem::invalid("role is 'viewer', 'operator' or 'admin'"));
     };
-    let length = create.name.chars().count();
-    if !(1..=MAX_NAME).contains(&length) || create.name.chars().any(char::is_control) {
-        return Err(Problem::invalid(format!("a name has 1 to {MAX_NAME} characters and no control characters")));
-    }
+    check_name(&create.name)?;
     let registry = state.provisioning.registry.clone();
     let (token, secret) = blocking(move || registry.create_token(&create.name, role, Timestamp::now())).await?;
     state.incidents.operator(actor, "token.create", &subject(&token), "allowed").await;

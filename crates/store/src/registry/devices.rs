@@ -60,6 +60,23 @@ pub struct Device {
     pub last_seen_at: Option<Timestamp>,
     /// The network address it was last heard from.
     pub last_address: Option<String>,
+    /// Whether it is online.
+    pub online: bool,
+    /// Since when it is that, or is not.
+    pub presence_at: Option<Timestamp>,
+    /// How it left, when it is not.
+    pub offline_cause: Option<String>,
+}
+
+/// A device came, or went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PresenceChange {
+    /// Which of them.
+    pub online: bool,
+    /// When.
+    pub at: Timestamp,
+    /// How it left.
+    pub cause: Option<String>,
 }
 
 /// One sign of life of a device.
@@ -71,9 +88,12 @@ pub struct Seen {
     pub at: Timestamp,
     /// From which network address; `None` keeps the one that is known.
     pub address: Option<String>,
+    /// Whether it came or went.
+    pub change: Option<PresenceChange>,
 }
 
-pub(super) const COLUMNS: &str = "id, name, auth_mode, enabled, created_at, last_seen_at, last_address";
+pub(super) const COLUMNS: &str = "id, name, auth_mode, enabled, created_at, last_seen_at, last_address, online, \
+     presence_at, offline_cause";
 
 pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Device> {
     let mode: String = row.get(2)?;
@@ -85,6 +105,9 @@ pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Device> {
         created_at: from_nanoseconds(row.get(4)?),
         last_seen_at: row.get::<_, Option<i64>>(5)?.map(from_nanoseconds),
         last_address: row.get(6)?,
+        online: row.get(7)?,
+        presence_at: row.get::<_, Option<i64>>(8)?.map(from_nanoseconds),
+        offline_cause: row.get(9)?,
     })
 }
 
@@ -118,6 +141,9 @@ impl Registry {
             created_at: now,
             last_seen_at: None,
             last_address: None,
+            online: false,
+            presence_at: None,
+            offline_cause: None,
         })
     }
 
@@ -205,7 +231,17 @@ impl Registry {
         })
     }
 
-    /// Remembers when devices were last heard of; many at once, because each call is a commit.
+    /// The devices that were online when this was last written, and when they were last heard of.
+    pub fn online_devices(&self) -> Result<Vec<(DeviceId, Option<Timestamp>)>, StoreError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached("SELECT id, last_seen_at FROM device WHERE online = 1")?;
+            let row = |row: &Row<'_>| Ok((device_id(row, 0)?, row.get::<_, Option<i64>>(1)?.map(from_nanoseconds)));
+            let devices = statement.query_map([], row)?;
+            Ok(devices.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// Remembers when devices were last heard of, and who came or went; many at once, because each call is a commit.
     /// Unknown devices are passed over, and an older time never replaces a newer one.
     pub fn touch_seen(&self, seen: &[Seen]) -> Result<(), StoreError> {
         if seen.is_empty() {
@@ -216,8 +252,13 @@ impl Registry {
                 "UPDATE device SET last_seen_at = ?2, last_address = coalesce(?3, last_address)
                  WHERE id = ?1 AND (last_seen_at IS NULL OR last_seen_at <= ?2)",
             )?;
+            let mut change = transaction
+                .prepare_cached("UPDATE device SET online = ?2, presence_at = ?3, offline_cause = ?4 WHERE id = ?1")?;
             for one in seen {
                 statement.execute(params![one.device.as_str(), to_nanoseconds(one.at), one.address])?;
+                if let Some(PresenceChange { online, at, cause }) = &one.change {
+                    change.execute(params![one.device.as_str(), online, to_nanoseconds(*at), cause])?;
+                }
             }
             Ok(())
         })

@@ -128,4 +128,20 @@ pub(super) const MIGRATIONS: Migrations = &[
     CREATE INDEX command_of_device ON command (device, number);
     CREATE INDEX command_queued ON command (device) WHERE state = 'queued';
 ",
+    "
+    -- Whether the device is online, since when, and how it left when it is not.
+    ALTER TABLE device ADD COLUMN online INTEGER NOT NULL DEFAULT 0 CHECK (online IN (0, 1));
+    ALTER TABLE device ADD COLUMN presence_at INTEGER;
+    ALTER TABLE device ADD COLUMN offline_cause TEXT;
+
+    CREATE TABLE mqtt_token (
+        number       INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+        name         TEXT    NOT NULL,
+        organization TEXT    NOT NULL,
+        topics       TEXT    NOT NULL,
+        hash         BLOB    NOT NULL UNIQUE,
+        created_at   INTEGER NOT NULL,
+        revoked_at   INTEGER
+    ) STRICT;
+",
 ];

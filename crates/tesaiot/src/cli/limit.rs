@@ -3,7 +3,7 @@
 use std::num::{NonZeroU16, NonZeroUsize};
 
 use clap::Args;
-use tesaiot_platform::BrokerConfig;
+use tesaiot_platform::Config;
 
 use super::rate::Limit;
 use super::size::Size;
@@ -29,6 +29,12 @@ pub(crate) struct LimitArgs {
     /// Connections of one address at a time; an IPv6 address counts as its /64 [default: 20000]
     #[arg(long, value_name = "N")]
     max_connections_per_address: Option<NonZeroUsize>,
+    /// Connections of one application's token at a time (MQTT 5: 0x97) [default: 100]
+    #[arg(long, value_name = "N")]
+    max_connections_per_token: Option<NonZeroUsize>,
+    /// How long a device may be away before it is offline [default: 1m]
+    #[arg(long, value_name = "SPAN")]
+    offline_after: Option<Span>,
     /// Connections that one address may begin [default: 500/s,10000]
     #[arg(long, value_name = "RATE")]
     connect_rate_per_address: Option<Limit>,
@@ -73,8 +79,8 @@ pub(crate) struct LimitArgs {
 }
 
 impl LimitArgs {
-    /// Puts what was said into the bounds of the broker.
-    pub(crate) fn apply(&self, broker: &mut BrokerConfig) {
+    /// Puts what was said into the configuration.
+    pub(crate) fn apply(&self, config: &mut Config) {
         fn put<T>(bound: &mut T, said: Option<T>) {
             if let Some(said) = said {
                 *bound = said;
@@ -84,6 +90,9 @@ impl LimitArgs {
         let bytes = |said: Option<Size>| said.map(|size| usize::try_from(size.bytes()).unwrap_or(usize::MAX));
         let span = |said: &Option<Span>| said.as_ref().map(Span::duration);
         let rate = |said: Option<Limit>| said.map(|limit| limit.0);
+        put(&mut config.max_connections_per_token, count(self.max_connections_per_token));
+        put(&mut config.presence_grace, span(&self.offline_after));
+        let broker = &mut config.broker;
         put(&mut broker.publish_rate, rate(self.publish_rate));
         put(&mut broker.publish_bytes_rate, rate(self.publish_bytes_rate));
         put(&mut broker.publish_patience, span(&self.publish_patience));

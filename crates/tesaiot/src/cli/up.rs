@@ -152,7 +152,7 @@ impl UpArgs {
         config.require_client_certificate = self.require_client_certificate;
         config.broker.proxies = self.proxies;
         self.retain.apply(&mut config.store);
-        self.limit.apply(&mut config.broker);
+        self.limit.apply(&mut config);
         if let Some(path) = self.root_key_offline {
             config.root_key = RootKey::Offline(path);
         }

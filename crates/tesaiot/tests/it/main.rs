@@ -16,6 +16,8 @@ mod agent_proxy;
 #[cfg(all(feature = "device", feature = "platform"))]
 mod agent_receipts;
 #[cfg(feature = "platform")]
+mod applications;
+#[cfg(feature = "platform")]
 mod backup;
 #[cfg(all(feature = "device", feature = "platform"))]
 mod cli;
@@ -46,6 +48,8 @@ mod limits;
 #[cfg(feature = "platform")]
 mod operations;
 mod peers;
+#[cfg(feature = "platform")]
+mod presence;
 #[cfg(feature = "device")]
 mod publish;
 #[cfg(feature = "platform")]

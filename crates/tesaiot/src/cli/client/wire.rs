@@ -12,6 +12,14 @@ pub(crate) struct Device {
     pub(crate) auth_mode: String,
     pub(crate) enabled: bool,
     pub(crate) connected: bool,
+    /// Connected, or away for no longer than the platform's grace
+    #[serde(default)]
+    pub(crate) online: bool,
+    #[serde(default)]
+    pub(crate) presence_changed_at: Option<String>,
+    /// How it left, when it is offline
+    #[serde(default)]
+    pub(crate) offline_cause: Option<String>,
     pub(crate) created_at: String,
     pub(crate) last_seen_at: Option<String>,
     pub(crate) last_address: Option<String>,

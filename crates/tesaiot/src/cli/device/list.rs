@@ -95,10 +95,11 @@ fn table(devices: &[Device]) -> Table<6> {
 
 /// What a device is doing, in a word.
 pub(super) fn state(device: &Device) -> &'static str {
-    match (device.enabled, device.connected) {
-        (false, _) => "disabled",
-        (true, true) => "connected",
-        (true, false) => "offline",
+    match device {
+        Device { enabled: false, .. } => "disabled",
+        Device { connected: true, .. } => "connected",
+        Device { online: true, .. } => "online",
+        _ => "offline",
     }
 }
 
@@ -114,6 +115,9 @@ mod tests {
             auth_mode: "mtls".into(),
             enabled,
             connected,
+            online: enabled,
+            presence_changed_at: None,
+            offline_cause: None,
             created_at: "2026-01-01T00:00:00Z".into(),
             last_seen_at: connected.then(|| "2026-01-02T00:00:00Z".into()),
             last_address: connected.then(|| "192.0.2.7:40000".into()),
@@ -122,7 +126,7 @@ mod tests {
         insta::assert_snapshot!(table(&devices), @r"
         ID     NAME          AUTH  STATE      LAST SEEN             ADDRESS
         one    Device one    mtls  connected  2026-01-02T00:00:00Z  192.0.2.7:40000
-        three  Device three  mtls  offline    never
+        three  Device three  mtls  online     never
         two    Device two    mtls  disabled   2026-01-02T00:00:00Z  192.0.2.7:40000
         ");
     }

@@ -41,6 +41,8 @@ fn text(device: &Device) -> String {
         ("Created", Some(device.created_at.as_str())),
         ("Last seen", Some(device.last_seen_at.as_deref().unwrap_or("never"))),
         ("Last address", device.last_address.as_deref()),
+        (if device.online { "Online since" } else { "Offline since" }, device.presence_changed_at.as_deref()),
+        ("Left", device.offline_cause.as_deref().filter(|_| !device.online)),
     ];
     let mut text = String::new();
     for (name, value) in fields {

@@ -35,7 +35,13 @@ impl PlatformProcess {
     /// Starts by a command that ends up running [`arguments`]. Operator commands use `data_directory`.
     #[track_caller]
     pub(crate) fn start_as(command: &mut Command, data_directory: &Path) -> Self {
-        command.env("RUST_LOG", "warn");
+        Self::start_logging(command, data_directory, "warn")
+    }
+
+    /// The same, with a log of this level.
+    #[track_caller]
+    pub(crate) fn start_logging(command: &mut Command, data_directory: &Path, level: &str) -> Self {
+        command.env("RUST_LOG", level);
         let running = Running::start(command);
         let said = running.stdout.wait_for(1, PATIENCE, |line| serde_json::from_str(line).ok());
         let Some(mut said) = said else { panic!("it did not start: {:#?}", running.wait(PATIENCE)) };
