@@ -7,7 +7,7 @@ use std::io::Write;
 use anyhow::{Context, Result, bail};
 
 use crate::command::{cargo, step, target};
-use crate::{databases, setup};
+use crate::{databases, device, setup};
 
 struct Benchmark {
     name: &'static str,
@@ -85,13 +85,9 @@ fn nothing() -> Result<Vec<(&'static str, String)>> {
     Ok(Vec::new())
 }
 
-/// Builds what is shipped to a device.
+/// What is shipped to a device.
 fn device_program() -> Result<Vec<(&'static str, String)>> {
-    let words =
-        ["build", "--profile", "device", "--package", "tesaiot", "--no-default-features", "--features", "device"];
-    step("the program of a device", &mut cargo(words))?;
-    let program = target().join("device/tesaiot");
-    Ok(vec![("TESAIOT_DEVICE_BINARY", program.display().to_string())])
+    Ok(vec![("TESAIOT_DEVICE_BINARY", device::build(&[])?.display().to_string())])
 }
 
 /// Runs the benchmark named first in `arguments` (the rest goes to it), or all of them.

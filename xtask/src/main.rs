@@ -1,4 +1,5 @@
-//! The project's one door: `cargo xtask setup | check | test | bench | demo | man | package`.
+//! The project's one door: `cargo xtask setup | check | test | bench | demo | device | man |
+//! package`.
 //!
 //! Everything a person or a build machine does with the tree goes through here, so
 //! that both do the same. It depends on nothing but the standard library and anyhow:
@@ -9,6 +10,7 @@ mod check;
 mod command;
 mod databases;
 mod demo;
+mod device;
 mod man;
 mod node;
 mod package;
@@ -33,6 +35,7 @@ Usage: cargo xtask COMMAND [ARGUMENTS]
                   (with CI=true: formatting and lints first)
   bench [NAME]    every benchmark, or the one named; `bench --list` names them
   demo [ARGS]     a platform with real devices, live: cargo run --release -- demo ARGS
+  device [ARGS]   the program as it is shipped to a device; ARGS go to cargo: --target aarch64-unknown-linux-gnu
   man [DIR]       the manual pages of every command, in target/man or DIR
   package         the device agent as a Debian package of this architecture, in target/debian
   help            this text
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         "test" => test::run(&rest),
         "bench" => bench::run(&rest),
         "demo" => demo::run(&rest),
+        "device" => device::run(&rest),
         "package" => package::run(),
         "man" => man::run(&rest),
         "help" | "--help" | "-h" => return help(),

@@ -11,7 +11,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::command::{cargo, quiet, root, step, target};
+use crate::command::{quiet, root, step, target};
+use crate::device;
 
 /// Builds the device program and puts it into `target/debian`.
 pub(crate) fn run() -> Result<()> {
@@ -19,19 +20,16 @@ pub(crate) fn run() -> Result<()> {
         bail!("dpkg is not here: a Debian package is built on Debian or Raspberry Pi OS");
     };
     let architecture = architecture.trim();
-    step(
-        "the device program",
-        &mut cargo(["build", "--profile", "device", "-p", "tesaiot", "--no-default-features", "--features", "device"]),
-    )?;
+    let program = device::build(&[])?;
     let version = version()?;
     let place = target().join("debian");
     let tree = place.join("tree");
     if tree.exists() {
         fs::remove_dir_all(&tree).context("the last package's tree")?;
     }
-    let example = quiet(Command::new(target().join("device/tesaiot")).args(["agent", "config", "example"]));
+    let example = quiet(Command::new(&program).args(["agent", "config", "example"]));
     let example = example.context("the program does not print its example configuration")?;
-    put(&tree, "usr/bin/tesaiot", &fs::read(target().join("device/tesaiot"))?, 0o755)?;
+    put(&tree, "usr/bin/tesaiot", &fs::read(&program)?, 0o755)?;
     put(&tree, "etc/tesaiot/agent.toml", format!("{}\n", example.trim_end()).as_bytes(), 0o644)?;
     let unit = fs::read(root().join("packaging/systemd/tesaiot-agent.service")).context("the unit")?;
     put(&tree, "usr/lib/systemd/system/tesaiot-agent.service", &unit, 0o644)?;
@@ -78,7 +76,7 @@ Architecture: {architecture}
 Maintainer: the tesaiot maintainers <maintainers@tesaiot.com>
 Section: net
 Priority: optional
-Depends: libc6, adduser
+Depends: libc6 (>= 2.36), adduser
 Homepage: https://www.tesaiot.com
 Description: secure-IoT device agent for small Linux machines
  Reads sensors, keeps every sample on disk until the platform has stored it,

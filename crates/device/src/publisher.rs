@@ -6,6 +6,7 @@
 mod report;
 mod run;
 mod source;
+mod spool;
 
 use std::future::Future;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use tokio::time::{Instant, timeout};
 pub use report::Report;
 use run::Run;
 pub use source::{Generated, Made, Repeated, Source, SourceError, Stream};
+pub use spool::{Numbered, Spool, Spooled};
 
 /// How many messages of a run may be unacknowledged towards a broker that does not say. A broker that commits before it
 /// acknowledges is kept busy by as many.
@@ -70,8 +72,8 @@ pub struct Envelope {
 ///
 /// `first_sent`: message number 0 was sent with CONNECT already ([`Direct::connect`]).
 ///
-/// With no interval between messages and many in flight it lets answers gather by blocking its thread for half a
-/// millisecond at a time: it belongs on a runtime of its own.
+/// With no interval between messages and many in flight it lets answers gather by blocking its thread for a
+/// fifth of a millisecond at a time: it belongs on a runtime of its own (docs/decisions/0022).
 pub async fn publish<S, P>(
     direct: &mut Direct<S>,
     envelope: &Envelope,

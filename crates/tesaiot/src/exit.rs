@@ -21,6 +21,9 @@ pub(crate) const REFUSED: u8 = 7;
 
 /// Messages were sent and not acknowledged: the broker may or may not have them. Or a command, and not answered.
 pub(crate) const NOT_ACKNOWLEDGED: u8 = 8;
+/// Messages were not delivered and wait in the spool: the next run, or the agent, sends them.
+#[cfg(feature = "device")]
+pub(crate) const SPOOLED: u8 = 9;
 /// Interrupted by a person or a service manager: 128 + SIGINT, as shells say it.
 #[cfg(feature = "device")]
 pub(crate) const INTERRUPTED: u8 = 130;

@@ -15,7 +15,7 @@ use super::{Envelope, Plan, Report, Source};
 
 /// How long answers gather before they are read, and from how many in flight on. A broker that answers each message by
 /// itself spends a third of its time on waking a reader who waits for each.
-const GATHER: Duration = Duration::from_micros(500);
+const GATHER: Duration = Duration::from_micros(200);
 const GATHER_FROM: usize = 32;
 
 pub(super) struct Run<'a, S, P> {
@@ -123,13 +123,16 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, P: Source> Run<'a, S, P> {
     fn poll_step(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Lost>> {
         let handed_over = self.hand_over(context);
         let was_in_flight = self.direct.in_flight();
-        let (report, started) = (&mut self.report, self.started);
+        let (report, source, started) = (&mut self.report, &mut self.source, self.started);
         let mut answered = false;
         let progress = self.direct.poll_progress(context, &mut |progress| {
             answered = true;
             report.first_answer.get_or_insert_with(|| started.elapsed());
             match progress {
-                Progress::Published(_, outcome) => report.record(outcome),
+                Progress::Published(number, outcome) => {
+                    source.answered(number, &outcome);
+                    report.record(outcome);
+                }
                 Progress::Written(count) => report.acknowledged += count,
                 Progress::Subscribed(_) | Progress::Message(_) => {}
             }
@@ -189,15 +192,18 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, P: Source> Run<'a, S, P> {
 
     fn send(&mut self) {
         let Envelope { topic, qos, retain } = self.envelope;
+        let topic = self.source.topic().unwrap_or(topic);
         let message = Outgoing { topic, payload: &self.payload, qos: *qos, retain: *retain };
         let number = self.report.sent;
         self.report.sent += 1;
-        match self.direct.publish(number, message) {
-            Ok(()) => {}
-            Err(ProtocolError::TooLarge { size, limit }) => self.report.record(Published::TooLarge { size, limit }),
+        let outcome = match self.direct.publish(number, message) {
+            Ok(()) => return,
+            Err(ProtocolError::TooLarge { size, limit }) => Published::TooLarge { size, limit },
             // Room was asked for and the topic checked before: nothing else can be wrong with it.
-            Err(_) => self.report.record(Published::Refused(tesaiot_mqtt::packet::PublishAckReason::TopicNameInvalid)),
-        }
+            Err(_) => Published::Refused(tesaiot_mqtt::packet::PublishAckReason::TopicNameInvalid),
+        };
+        self.source.answered(number, &outcome);
+        self.report.record(outcome);
     }
 
     /// Lets answers gather while more are to come than it takes to go on.

@@ -5,8 +5,10 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use tesaiot_mqtt::client::Published;
 use tokio::sync::mpsc;
 
+use crate::outbox::OutboxError;
 use crate::profile::Generator;
 
 /// Gives one payload after the other.
@@ -21,6 +23,14 @@ pub trait Source {
     fn remaining(&self, count: u64, sent: u64) -> u64 {
         count - sent
     }
+
+    /// Where the payload that was given last goes, when that is not the run's topic.
+    fn topic(&self) -> Option<&str> {
+        None
+    }
+
+    /// Hears what became of a message; they are counted from 0 in the order in which they were given.
+    fn answered(&mut self, _number: u64, _outcome: &Published) {}
 }
 
 /// A source that failed.
@@ -36,6 +46,14 @@ pub enum SourceError {
         number: u64,
         /// Bytes a message may have
         limit: usize,
+    },
+    /// A message cannot be kept in the spool.
+    #[error("message {number} cannot be kept in the spool")]
+    NotKept {
+        /// Which message, from 1
+        number: u64,
+        /// Why
+        source: OutboxError,
     },
     /// The input is not JSON.
     #[error("value {number} of the input is not JSON: {reason}")]

@@ -7,6 +7,7 @@ mod outcome;
 mod payload;
 mod progress;
 mod run;
+mod spooled;
 
 use std::process::ExitCode;
 use std::task::{Context, Poll, Waker};
@@ -50,6 +51,7 @@ impl PublishArgs {
             }
             output::warn(warning);
         }
+        let spool = self.spool(credentials.device_id())?;
         let payload = self.payload.open(credentials.device_id())?;
         let run = Run {
             connector: settings.connector(&credentials, self.tls_version.into())?.until(plan.until),
@@ -62,7 +64,10 @@ impl PublishArgs {
             bar: Bar::new(self.progress, (plan.count < u64::MAX).then_some(plan.count)),
         };
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        let result = runtime.block_on(run.execute(payload));
+        let result = match spool {
+            None => runtime.block_on(run.execute(payload)),
+            Some(directory) => runtime.block_on(run.execute_spooled(payload, directory)),
+        };
         // A host name that is still being resolved must not hold up the exit.
         runtime.shutdown_background();
         result.map(|()| exit::code(exit::OK))

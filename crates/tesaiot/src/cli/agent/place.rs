@@ -37,7 +37,7 @@ impl FromStr for Size {
 }
 
 /// The data directory of a device's agent unless told otherwise.
-pub(super) fn data_directory(device: &DeviceId) -> PathBuf {
+pub(crate) fn data_directory(device: &DeviceId) -> PathBuf {
     let base = state_directories().into_iter().next().unwrap_or_else(|| Path::new("/var/lib/tesaiot").to_owned());
     base.join("agent").join(device.as_str())
 }

@@ -72,6 +72,10 @@ pub(crate) struct PublishArgs {
     /// Succeed only when the broker says that acknowledged means stored, as the platform does (MQTT 5)
     #[arg(long)]
     pub(super) wait_stored: bool,
+    /// Keep every message in this data directory of an agent until it is acknowledged, send what waits there too, and
+    /// leave the rest to the next run [default: the agent's own]
+    #[arg(long, value_name = "DIR", num_args = 0..=1, conflicts_with_all = ["dry_run", "retain"])]
+    pub(super) spool: Option<Option<PathBuf>>,
     /// Show how far a long run is, when stderr is a terminal
     #[arg(long)]
     pub(super) progress: bool,
@@ -166,6 +170,7 @@ Examples:
   tesaiot publish --certs-dir ./pump-7 --profile environment --type air --count 100 --progress
   tesaiot publish --certs-dir ./pump-7 --type level --message '{\"level\":4.2}' --timeout 10
   tail -f readings.jsonl | tesaiot publish --certs-dir ./pump-7 --stdin-lines
+  tesaiot publish --certs-dir ./pump-7 --spool ./waiting --timeout 20
   tesaiot publish --device-id pump-7 --dry-run
 
 A bundle without a certificate logs in with its API key. TESAIOT_DEVICE_ID,
@@ -185,6 +190,7 @@ Exit codes:
   7    the broker refused a message
   8    a message was not acknowledged: the connection was lost or fell silent,
        the time was over, or with --wait-stored nobody says that it is stored
+  9    with --spool: what was not delivered, for reason 4 or 8, waits on disk
   130  interrupted before everything was sent and acknowledged";
 
 impl PublishArgs {
@@ -237,6 +243,28 @@ impl PublishArgs {
             (Some(MqttArg::V3) | None, false) => Ok(MqttVersion::V3),
         }
     }
+
+    /// The data directory of the spool, when there is to be one.
+    pub(super) fn spool(&self, device: &DeviceId) -> Result<Option<PathBuf>, PublishError> {
+        let Some(named) = &self.spool else { return Ok(None) };
+        if matches!(self.qos, QosArg::Zero) {
+            return Err(PublishError::SpoolNeedsAnswers);
+        }
+        let directory = named.clone().or_else(|| agents_directory(device));
+        directory.map(Some).ok_or(PublishError::SpoolNeedsDirectory)
+    }
+}
+
+/// Where the agent of this device keeps its data.
+#[cfg(unix)]
+fn agents_directory(device: &DeviceId) -> Option<PathBuf> {
+    Some(crate::cli::agent::place::data_directory(device))
+}
+
+/// There is no agent on other systems.
+#[cfg(not(unix))]
+fn agents_directory(_: &DeviceId) -> Option<PathBuf> {
+    None
 }
 
 /// A key from a file, as a bundle has it.

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 
+use tesaiot_device::outbox::OutboxError;
 use tesaiot_device::preflight::Warning;
 use tesaiot_device::publisher::{Report, SourceError};
 use tesaiot_device::session::{Fault, Reason, describe_lost};
@@ -24,6 +25,32 @@ pub(crate) enum PublishError {
     /// `--wait-stored` with `--mqtt-version 3.1.1`.
     #[error("--wait-stored needs MQTT 5: with 3.1.1 a broker cannot say what its acknowledgement means")]
     StoredNeedsMqtt5,
+    /// `--spool` with `--qos 0`.
+    #[error("--spool needs --qos 1 or 2: with 0 nobody says what arrived")]
+    SpoolNeedsAnswers,
+    /// `--spool` without a directory where there is no agent.
+    #[error("--spool needs a directory here")]
+    SpoolNeedsDirectory,
+    /// Not delivered, and kept.
+    #[error("{waiting} {} not delivered and {} in {}", were(*.waiting), wait(*.waiting), directory.display())]
+    Spooled {
+        /// Messages in the spool
+        waiting: u64,
+        /// Its data directory
+        directory: PathBuf,
+        /// What to end with
+        code: u8,
+        /// Why they were not delivered
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The spool's disk does not take them.
+    #[error("{waiting} messages were not delivered, and the disk does not take them: they are lost")]
+    NotSpooled {
+        /// Messages in memory alone
+        waiting: u64,
+        /// Why they were not delivered
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// The file of the API key cannot be read, or holds none.
     #[error("File not readable: {}", path.display())]
     KeyFile {
@@ -148,6 +175,12 @@ impl PublishError {
         match self {
             Self::PeriodWithoutInterval => Some("give --interval SECONDS, or --count N instead of --period"),
             Self::StoredNeedsMqtt5 => Some("leave --mqtt-version out, or give --mqtt-version 5"),
+            Self::SpoolNeedsAnswers => Some("leave --qos out, or leave --spool out"),
+            Self::SpoolNeedsDirectory => Some("give --spool a directory"),
+            Self::Spooled { .. } => {
+                Some("the next `tesaiot publish --spool` sends them, or `tesaiot agent` with this --data-dir")
+            }
+            Self::NotSpooled { .. } => Some("see to the disk of the spool, and publish again"),
             Self::KeyFile { .. } => Some("check the path and who may read the file; it holds the key and nothing else"),
             Self::Warned(warning) => Some(warning.hint()),
             Self::TimedOut { .. } => Some("give it more time; what was not acknowledged may or may not have arrived"),
@@ -167,7 +200,12 @@ impl PublishError {
 
     fn exit_code(&self) -> u8 {
         match self {
-            Self::PeriodWithoutInterval | Self::StoredNeedsMqtt5 => exit::USAGE,
+            Self::PeriodWithoutInterval
+            | Self::StoredNeedsMqtt5
+            | Self::SpoolNeedsAnswers
+            | Self::SpoolNeedsDirectory => exit::USAGE,
+            Self::Spooled { code, .. } => *code,
+            Self::NotSpooled { .. } => NOT_ACKNOWLEDGED,
             Self::KeyFile { .. } | Self::Warned(_) | Self::Input { .. } => exit::FILE,
             Self::TimedOut { .. } | Self::NotKnownToBeStored { .. } => NOT_ACKNOWLEDGED,
             Self::Refused { .. } | Self::TooLarge { .. } => exit::REFUSED,
@@ -175,6 +213,14 @@ impl PublishError {
             Self::Interrupted { .. } | Self::InterruptedBefore | Self::InterruptedTwice => exit::INTERRUPTED,
         }
     }
+}
+
+fn were(count: u64) -> &'static str {
+    if count == 1 { "message was" } else { "messages were" }
+}
+
+fn wait(count: u64) -> &'static str {
+    if count == 1 { "waits" } else { "wait" }
 }
 
 /// What to do about an error of the device side.
@@ -200,6 +246,9 @@ pub(crate) fn advice(error: &(dyn Error + 'static)) -> Option<Advice> {
     }
     if let Some(error) = error.downcast_ref::<PublishError>() {
         return Some(Advice { hint: error.hint().map(str::to_owned), code: error.exit_code() });
+    }
+    if let Some(error) = error.downcast_ref::<OutboxError>() {
+        return with(error.hint(), exit::FILE);
     }
     if let Some(error) = error.downcast_ref::<SamplerError>() {
         let code = if matches!(error, SamplerError::Thread { .. }) { exit::FAILURE } else { exit::USAGE };

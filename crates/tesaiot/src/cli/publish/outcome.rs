@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tesaiot_contract::DeviceId;
 use tesaiot_device::connect::Phases;
-use tesaiot_device::publisher::Report;
+use tesaiot_device::publisher::{Report, Spooled};
 use tesaiot_device::{Method, MqttVersion};
 use tesaiot_tls::TlsVersion;
 
@@ -24,6 +24,8 @@ pub(super) struct Summary<'a> {
     pub(super) total: Duration,
     /// Whether acknowledged was asked to mean stored, and does
     pub(super) stored: bool,
+    /// What the spool held and holds, when there is one
+    pub(super) spooled: Option<Spooled>,
     pub(super) report: &'a Report,
 }
 
@@ -39,7 +41,7 @@ impl Summary<'_> {
             MqttVersion::V5 => "5",
         };
         let (report, phases) = (self.report, &self.phases);
-        json!({
+        let mut summary = json!({
             "device_id": self.device_id,
             "topic": self.topic,
             "host": self.host,
@@ -65,7 +67,11 @@ impl Summary<'_> {
                 "stored_seconds": self.stored.then(|| rounded(report.elapsed)),
                 "total_seconds": rounded(self.total),
             },
-        })
+        });
+        if let Some(Spooled { found, kept, waiting, .. }) = self.spooled {
+            summary["spool"] = json!({"found": found, "kept": kept, "waiting": waiting});
+        }
+        summary
     }
 }
 

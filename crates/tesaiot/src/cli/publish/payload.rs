@@ -68,6 +68,7 @@ impl PayloadError {
                 "check the path, who may read the file, and that it is no longer than a message may be"
             }
             Self::Source(SourceError::NotJson { .. }) => "give JSON values one after the other, or use --stdin-lines",
+            Self::Source(SourceError::NotKept { source, .. }) => source.hint(),
             Self::Source(_) => "check what is written to this program's stdin",
         }
     }

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::time::Duration;
 
 use tesaiot_contract::ACKNOWLEDGED_MEANS_STORED;
-use tesaiot_device::publisher::{self, Envelope, Plan, Report, Source};
+use tesaiot_device::publisher::{self, Envelope, Plan, Report, Source, Spooled};
 use tesaiot_device::session::{self, DirectSession};
 use tesaiot_device::{Connector, Credentials, Message, MqttVersion, QoS};
 use tokio::sync::Notify;
@@ -40,20 +40,24 @@ impl Run {
             session = session::open_direct(&self.connector, &options, first) => session?,
             () = signals.next() => return Err(PublishError::InterruptedBefore.into()),
         };
-        let stored = announces_stored(&session);
-        let report = self.publish(&mut session, &mut payload, first_sent, &mut signals).await?;
+        let report = self.publish(&mut session, &mut payload, self.plan, first_sent, &mut signals).await?;
         if report.ended.is_none() && !report.stalled {
             publisher::goodbye(&mut session.direct, self.plan.until).await;
         }
-        self.summarise(&session, &report, began.elapsed(), self.wait_stored && stored)?;
+        self.summarise(&session, &report, began.elapsed(), None)?;
         let acknowledged = report.acknowledged;
         match PublishError::of(report) {
             Some(error) => Err(error.into()),
-            None if self.wait_stored && !(stored && self.envelope.qos != QoS::AtMostOnce) => {
-                Err(PublishError::NotKnownToBeStored { acknowledged }.into())
-            }
-            None => Ok(()),
+            None => self.known_to_be_stored(&session, acknowledged),
         }
+    }
+
+    /// Fails when that was asked for and nobody says so.
+    pub(super) fn known_to_be_stored(&self, session: &DirectSession, acknowledged: u64) -> anyhow::Result<()> {
+        if self.wait_stored && !(announces_stored(session) && self.envelope.qos != QoS::AtMostOnce) {
+            return Err(PublishError::NotKnownToBeStored { acknowledged }.into());
+        }
+        Ok(())
     }
 
     /// The message that leaves with CONNECT: a run of one is a round trip shorter. What comes from stdin is not waited
@@ -69,17 +73,18 @@ impl Run {
     }
 
     /// The first interrupt ends the run in good order, the second at once.
-    async fn publish(
+    pub(super) async fn publish(
         &mut self,
         session: &mut DirectSession,
         source: &mut impl Source,
+        plan: Plan,
         first_sent: bool,
         signals: &mut StopSignals,
     ) -> Result<Report, PublishError> {
         let stop = Notify::new();
-        let Self { envelope, plan, bar, .. } = self;
+        let Self { envelope, bar, .. } = self;
         let (direct, watch) = (&mut session.direct, |report: &Report| bar.show(report));
-        let publishing = publisher::publish(direct, envelope, *plan, source, first_sent, stop.notified(), watch);
+        let publishing = publisher::publish(direct, envelope, plan, source, first_sent, stop.notified(), watch);
         let twice = async {
             signals.next().await;
             output::say("Stopping once everything sent is acknowledged; interrupt again to end at once.");
@@ -92,12 +97,12 @@ impl Run {
         }
     }
 
-    fn summarise(
+    pub(super) fn summarise(
         &mut self,
         session: &DirectSession,
         report: &Report,
         total: Duration,
-        stored: bool,
+        spooled: Option<Spooled>,
     ) -> anyhow::Result<()> {
         self.bar.clear();
         let summary = Summary {
@@ -110,7 +115,8 @@ impl Run {
             mqtt_version: self.version,
             phases: session.phases,
             total,
-            stored,
+            stored: self.wait_stored && announces_stored(session),
+            spooled,
             report,
         };
         if self.json {
