@@ -10,3 +10,4 @@ mod preflight;
 mod progress;
 mod refusals;
 pub(crate) mod scripted;
+mod spool;

@@ -134,7 +134,7 @@ pub(crate) enum PublishError {
         not_sent: u64,
     },
     /// Stopped before the connection stood.
-    #[error("interrupted: nothing was sent")]
+    #[error("interrupted before the broker answered: nothing was acknowledged")]
     InterruptedBefore,
     /// Stopped twice.
     #[error("interrupted: the broker had not acknowledged everything that was sent")]
@@ -177,6 +177,9 @@ impl PublishError {
             Self::StoredNeedsMqtt5 => Some("leave --mqtt-version out, or give --mqtt-version 5"),
             Self::SpoolNeedsAnswers => Some("leave --qos out, or leave --spool out"),
             Self::SpoolNeedsDirectory => Some("give --spool a directory"),
+            Self::Spooled { waiting: 1, .. } => {
+                Some("the next `tesaiot publish --spool` sends it, or `tesaiot agent` with this --data-dir")
+            }
             Self::Spooled { .. } => {
                 Some("the next `tesaiot publish --spool` sends them, or `tesaiot agent` with this --data-dir")
             }

@@ -1,8 +1,10 @@
 //! What is sent: generated samples, one message from the command line or a file, or what comes on stdin.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use clap::{ArgGroup, Args};
@@ -67,6 +69,7 @@ impl PayloadError {
             Self::File { .. } => {
                 "check the path, who may read the file, and that it is no longer than a message may be"
             }
+            Self::Source(SourceError::TooLong { .. }) => "send less in one message: no packet of MQTT carries more",
             Self::Source(SourceError::NotJson { .. }) => "give JSON values one after the other, or use --stdin-lines",
             Self::Source(SourceError::NotKept { source, .. }) => source.hint(),
             Self::Source(_) => "check what is written to this program's stdin",
@@ -198,18 +201,25 @@ fn read_lines(batches: &mut Batches) {
 }
 
 fn read_json(batches: &mut Batches) {
-    let input = BufReader::with_capacity(64 * 1024, io::stdin().take(u64::MAX));
+    read_values(BufReader::with_capacity(64 * 1024, io::stdin()), MAX_MESSAGE, batches);
+}
+
+/// JSON values of `limit` bytes at most, the space before each included.
+fn read_values(input: impl Read, limit: usize, batches: &mut Batches) {
+    let left = Rc::new(Cell::new(limit));
+    let input = Limited { input, left: Rc::clone(&left) };
     let values = serde_json::Deserializer::from_reader(input).into_iter::<Box<RawValue>>();
     for value in values {
         match value {
-            Ok(value) if value.get().len() > MAX_MESSAGE => {
-                return batches.fail(SourceError::TooLong { number: batches.number + 1, limit: MAX_MESSAGE });
-            }
             // A value ends where the next one begins: whether that is there already is not known.
             Ok(value) => {
                 if !batches.push(value.get().as_bytes().to_vec().into(), false) {
                     return;
                 }
+                left.set(limit);
+            }
+            Err(_) if left.get() == 0 => {
+                return batches.fail(SourceError::TooLong { number: batches.number + 1, limit });
             }
             Err(error) if error.is_io() => return batches.fail(SourceError::NotReadable(error.into())),
             Err(error) => {
@@ -221,7 +231,60 @@ fn read_json(batches: &mut Batches) {
     batches.flush();
 }
 
+/// Input that fails before a value without an end has filled the memory.
+struct Limited<R> {
+    input: R,
+    /// Bytes that the value may still have
+    left: Rc<Cell<usize>>,
+}
+
+impl<R: Read> Read for Limited<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let wanted = buffer.len().min(self.left.get());
+        if wanted == 0 && !buffer.is_empty() {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        let read = self.input.read(&mut buffer[..wanted])?;
+        self.left.set(self.left.get() - read);
+        Ok(read)
+    }
+}
+
 /// Never what stands there: a payload is not printed.
 fn kind(error: &serde_json::Error) -> &'static str {
     if error.is_eof() { "it ends within a value" } else { "no value can stand there" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What comes of this input with a limit of 16 bytes.
+    fn values(input: &str) -> (Vec<String>, Option<String>) {
+        let (sender, mut receiver) = mpsc::channel(64);
+        let mut batches = Batches { sender, messages: Vec::new(), bytes: 0, number: 0 };
+        read_values(input.as_bytes(), 16, &mut batches);
+        drop(batches);
+        let (mut values, mut error) = (Vec::new(), None);
+        while let Some(batch) = receiver.blocking_recv() {
+            match batch {
+                Ok(batch) => values.extend(batch.iter().map(|value| String::from_utf8_lossy(value).into_owned())),
+                Err(failed) => error = Some(failed.to_string()),
+            }
+        }
+        (values, error)
+    }
+
+    #[test]
+    fn a_value_without_an_end_is_given_up_and_what_stood_before_it_is_not() {
+        let fits = r#"{"a":"12345678"}"#;
+        assert_eq!(fits.len(), 16);
+        assert_eq!(values(&format!("{fits}{fits}")), (vec![fits.to_owned(); 2], None));
+        let (before, error) = values(&format!("{fits}{{\"a\":\"{}", "x".repeat(1_000_000)));
+        assert_eq!(before, [fits]);
+        assert_eq!(error.as_deref(), Some("message 2 of the input is longer than 16 bytes"));
+        let (_, error) = values(r#"{"a":"123456789"}"#);
+        assert_eq!(error.as_deref(), Some("message 1 of the input is longer than 16 bytes"));
+        assert_eq!(values("1 2 3"), (vec!["1".into(), "2".into(), "3".into()], None));
+    }
 }

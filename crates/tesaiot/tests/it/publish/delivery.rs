@@ -170,19 +170,25 @@ fn an_interrupt_ends_a_run_in_good_order() {
 fn an_interrupt_waits_for_what_is_in_flight_and_a_second_one_does_not() {
     let place = Place::new();
     let (received, sample) = mpsc::sync_channel(1);
-    // Never an answer, and the connection stays.
+    // One answer, so that the client is known to be at work; then none, and the connection stays.
     let port = scripted::broker(&place.server(), move |_, mut peer| {
         let received = received.clone();
         async move {
             let _ = welcome(&mut peer, ConnectAckReason::Success).await;
-            while let Ok(Packet::Publish(_)) = peer.receive().await {
-                let _ = received.try_send(());
+            let mut answered = false;
+            while let Ok(Packet::Publish(publish)) = peer.receive().await {
+                if answered {
+                    let _ = received.try_send(());
+                } else if let Some(packet_id) = publish.packet_id {
+                    let acknowledged = publish_ack(packet_id, PublishAckReason::Success);
+                    answered = peer.send(Packet::PublishAck(acknowledged)).is_ok() && peer.flush().await.is_ok();
+                }
             }
         }
     });
     let bundle = place.key_bundle(port);
-    let mut running = Running::start(tesaiot(&bundle, "publish").args(["--count", "2", "--interval", "60"]));
-    sample.recv_timeout(PATIENCE).expect("the first sample is sent at once");
+    let mut running = Running::start(tesaiot(&bundle, "publish").args(["--count", "1000", "--interval", "0.2"]));
+    sample.recv_timeout(PATIENCE).expect("the second sample is sent");
     running.signal("INT");
     let heard = |line: &str| line.starts_with("Stopping once everything sent is acknowledged").then_some(());
     running.stderr.wait_for(1, PATIENCE, heard).expect("it says that it waits");
