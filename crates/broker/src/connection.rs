@@ -42,6 +42,7 @@ use crate::mailbox::Mail;
 use crate::retained::RetainedQueue;
 use crate::session::{Session, SessionState};
 use crate::storage::Fences;
+use publish::HandingOver;
 use throttle::Throttle;
 
 /// Encoded bytes that are written without waiting for the end of the work at hand.
@@ -157,21 +158,34 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
                     return error.into();
                 }
             };
-            let result = match event {
-                Event::Mail(Mail::Resolved(outcomes)) => self.resolved(outcomes),
-                Event::Mail(Mail::Delivery(delivery)) => self.deliver(delivery),
-                Event::Mail(Mail::Close(reason)) => Err(Ended::ByBroker(reason)),
-                Event::Packet(packet) => {
-                    self.last_received = Instant::now();
-                    self.handle(packet).await
-                }
-                Event::Resend(packet_id) => self.resend(packet_id),
-                Event::Clock => self.tick(),
+            let done = match self.handle(event) {
+                Ok(None) => Ok(()),
+                Ok(Some(handing)) => self.hand_over(handing).await,
+                Err(ended) => Err(ended),
             };
-            if let Err(ended) = result {
+            if let Err(ended) = done {
                 return ended;
             }
         }
+    }
+
+    /// Returns the message that the host is to take before anything else happens, if there is one.
+    fn handle(&mut self, event: Event) -> Result<Option<HandingOver>, Ended> {
+        match event {
+            Event::Mail(Mail::Resolved(outcomes)) => self.resolved(outcomes)?,
+            Event::Mail(Mail::Delivery(delivery)) => self.deliver(delivery)?,
+            Event::Mail(Mail::Close(reason)) => return Err(Ended::ByBroker(reason)),
+            Event::Packet(packet) => {
+                self.last_received = Instant::now();
+                match packet {
+                    Packet::Publish(publish) => return self.publish(*publish),
+                    other => self.answer(other)?,
+                }
+            }
+            Event::Resend(packet_id) => self.resend(packet_id)?,
+            Event::Clock => self.tick()?,
+        }
+        Ok(None)
     }
 
     /// Outcomes and messages first, then packets, and only when there is neither: one write of all that came of
@@ -242,9 +256,9 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
             && (self.version == Version::V5 || !self.state.inbound.is_full())
     }
 
-    async fn handle(&mut self, packet: Packet) -> Result<(), Ended> {
+    /// Any packet but PUBLISH.
+    fn answer(&mut self, packet: Packet) -> Result<(), Ended> {
         match packet {
-            Packet::Publish(publish) => self.publish(*publish).await,
             Packet::PublishRelease(release) => {
                 let reason = self.state.inbound.release(release.packet_id);
                 if self.session.is_durable() {

@@ -54,9 +54,11 @@ pub(crate) async fn run<H: Host>(shared: Arc<Shared<H>>, listener: Listener) {
             continue;
         };
         let peer = Peer { address, listener: Arc::clone(&name), certificates: Vec::new() };
-        let (terms, shared_by_task) = (Arc::clone(&terms), Arc::clone(&shared));
+        let establishing = Box::pin(transport::establish(Arc::clone(&shared), stream, peer, Arc::clone(&terms)));
         shared.tasks.spawn(async move {
-            transport::establish(shared_by_task, stream, peer, &terms).await;
+            if let Some((serving, _admission)) = establishing.await {
+                serving.await;
+            }
             drop(place);
         });
     }

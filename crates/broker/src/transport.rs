@@ -23,8 +23,10 @@ pub(crate) mod network;
 mod proxy;
 mod websocket;
 
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -89,22 +91,31 @@ enum Established {
     WebSocket(Box<websocket::WebSocket<Boxed>>),
 }
 
-/// Makes a connection of a socket, and serves it to its end.
-pub(crate) async fn establish<H: Host>(shared: Arc<Shared<H>>, stream: TcpStream, mut peer: Peer, terms: &Terms) {
+/// What is left to do for a connection once it is made.
+pub(crate) type Serving = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Makes a connection of a socket. Returns what serves it to its end, and its admission to be held until then; `None`
+/// when there is nothing to serve. On the heap each, because a task is as large as its largest step for all of its life.
+pub(crate) async fn establish<H: Host>(
+    shared: Arc<Shared<H>>,
+    stream: TcpStream,
+    mut peer: Peer,
+    terms: Arc<Terms>,
+) -> Option<(Serving, Admission)> {
     let established = tokio::select! {
-        () = shared.draining.cancelled() => return,
-        // On the heap, and gone before the connection is served: see `tesaiot_tls::accept`.
-        established = Box::pin(handshake(&shared, stream, &mut peer, terms)) => established,
-    };
-    let (established, _admission) = match established {
-        Ok((established, admission)) => (Ok(established), Some(admission)),
-        Err(failure) => (Err(failure), None),
+        () = shared.draining.cancelled() => return None,
+        established = handshake(&shared, stream, &mut peer, &terms) => established,
     };
     match established {
-        // Each on the heap: this task would have room for all three.
-        Ok(Established::Plain(stream)) => Box::pin(connection::serve(shared, stream, peer)).await,
-        Ok(Established::Tls(stream)) => Box::pin(connection::serve(shared, *stream, peer)).await,
-        Ok(Established::WebSocket(stream)) => Box::pin(connection::serve(shared, *stream, peer)).await,
+        Ok((Established::Plain(stream), admission)) => {
+            return Some((Box::pin(connection::serve(shared, stream, peer)), admission));
+        }
+        Ok((Established::Tls(stream), admission)) => {
+            return Some((Box::pin(connection::serve(shared, *stream, peer)), admission));
+        }
+        Ok((Established::WebSocket(stream), admission)) => {
+            return Some((Box::pin(connection::serve(shared, *stream, peer)), admission));
+        }
         Err(Failure::TooMany) => {
             increment(&shared.counters.connections_over_limit);
             let cause = Failure::TooMany.to_string();
@@ -121,6 +132,7 @@ pub(crate) async fn establish<H: Host>(shared: Arc<Shared<H>>, stream: TcpStream
             }
         }
     }
+    None
 }
 
 async fn handshake<H: Host>(

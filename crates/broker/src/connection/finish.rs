@@ -49,7 +49,7 @@ impl Ended {
 }
 
 impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
-    pub(super) async fn finish(mut self, ended: Ended) {
+    pub(super) async fn finish(mut self: Box<Self>, ended: Ended) {
         let cause = ended.cause();
         match &ended {
             Ended::PublishesTooMuch => increment(&self.shared.counters.publish_abused),

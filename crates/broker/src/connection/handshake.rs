@@ -21,8 +21,9 @@ use crate::{Shared, wills};
 /// How long a refused client may take to read why.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Reads CONNECT and answers it. `None` when no session began; the client and the host were told why.
-pub(super) async fn connect<H: Host, S>(shared: Arc<Shared<H>>, stream: S, peer: Peer) -> Option<Connection<H, S>>
+/// Reads CONNECT and answers it. The connection is on the heap: its task would hold it twice, as what comes of this step
+/// and as what the next works on. `None` when no session began; the client and the host were told why.
+pub(super) async fn connect<H: Host, S>(shared: Arc<Shared<H>>, stream: S, peer: Peer) -> Option<Box<Connection<H, S>>>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -153,7 +154,7 @@ where
     }
     attached.session.set_connection(Some(Connected::new(&peer, version)));
     shared.host.observe(Event::Connected { identity: &identity, peer: &peer });
-    Some(establish(shared, link, peer, identity, version, &connect, assigned, will, attached))
+    Some(Box::new(establish(shared, link, peer, identity, version, &connect, assigned, will, attached)))
 }
 
 /// What a client hears whose CONNECT cannot be read; `None`: nothing. 3.1.1 has an answer to two mistakes only

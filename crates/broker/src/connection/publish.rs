@@ -21,8 +21,18 @@ use crate::outcome::{Outcome, Verdict};
 use crate::receipt::Receipt;
 use crate::session::HeldMessage;
 
+/// A message that the host is to take. Apart from the rest of a PUBLISH, because what is kept while the host takes its
+/// time is a part of every connection for all of its life.
+pub(super) struct HandingOver {
+    message: Message,
+    /// `None`: QoS 0.
+    receipt: Option<Receipt>,
+    misformed: bool,
+}
+
 impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
-    pub(super) async fn publish(&mut self, mut publish: Publish) -> Result<(), Ended> {
+    /// Returns what is to be handed to the host, if anything is.
+    pub(super) fn publish(&mut self, mut publish: Publish) -> Result<Option<HandingOver>, Ended> {
         increment(&self.shared.counters.messages_received);
         let received = self.last_received;
         self.received_aliases.resolve(&mut publish)?;
@@ -46,17 +56,7 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
             if !allowed {
                 return Err(self.denied());
             }
-            let verdict = self.hand_over(message.clone(), None).await?;
-            if misformed || verdict == Verdict::Withhold {
-                increment(&self.shared.counters.messages_refused);
-            } else {
-                let origin = Origin { client_id: Some(&self.session.client_id), received };
-                if fan_out(&self.shared, &message, origin, &mut self.shared.ledger.batch()).not_retained {
-                    let (identity, topic) = (&self.identity, &*message.topic);
-                    self.shared.host.observe(Event::NotRetained { identity, topic });
-                }
-            }
-            return Ok(());
+            return Ok(Some(HandingOver { message, receipt: None, misformed }));
         };
         if !allowed && self.version == Version::V3 {
             return Err(self.denied());
@@ -78,28 +78,46 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
                 if allowed {
                     let receipt = Receipt::new(Arc::clone(&self.session.mailbox), ticket);
                     // Whether it is delivered is decided by what becomes of it.
-                    self.hand_over(message, Some(receipt)).await?;
-                    return Ok(());
+                    return Ok(Some(HandingOver { message, receipt: Some(receipt), misformed }));
                 }
                 self.state.inbound.complete(ticket, PublishAckReason::NotAuthorized);
             }
             Arrival::Known => {}
-            Arrival::InProgress => return Ok(()),
+            Arrival::InProgress => return Ok(None),
         }
-        self.acknowledge()
+        self.acknowledge()?;
+        Ok(None)
     }
 
     /// Gives a message to the host. While the host has no room the connection waits, but not for ever, and not
     /// when it is ordered to close: the client then keeps its message.
-    async fn hand_over(&mut self, message: Message, receipt: Option<Receipt>) -> Result<Verdict, Ended> {
+    pub(super) async fn hand_over(&mut self, handing: HandingOver) -> Result<(), Ended> {
         let mailbox = &self.session.mailbox;
         let patience = self.shared.config.acknowledge_timeout;
-        tokio::select! {
+        let unacknowledged = handing.receipt.is_none().then(|| handing.message.clone());
+        let verdict = tokio::select! {
             biased;
-            verdict = self.shared.host.accept(&self.identity, message, receipt) => Ok(verdict),
-            reason = poll_fn(|context| mailbox.poll_close(context)) => Err(Ended::ByBroker(reason)),
+            verdict = self.shared.host.accept(&self.identity, handing.message, handing.receipt) => verdict,
+            reason = poll_fn(|context| mailbox.poll_close(context)) => return Err(Ended::ByBroker(reason)),
             // Lazily: a host with room costs no timer.
-            () = async { sleep(patience).await } => Err(Ended::StoreUnavailable),
+            () = async { sleep(patience).await } => return Err(Ended::StoreUnavailable),
+        };
+        if let Some(message) = unacknowledged {
+            self.taken(&message, handing.misformed || verdict == Verdict::Withhold);
+        }
+        Ok(())
+    }
+
+    /// The host has taken a message of QoS 0.
+    fn taken(&self, message: &Message, refused: bool) {
+        if refused {
+            increment(&self.shared.counters.messages_refused);
+            return;
+        }
+        let origin = Origin { client_id: Some(&self.session.client_id), received: self.last_received };
+        if fan_out(&self.shared, message, origin, &mut self.shared.ledger.batch()).not_retained {
+            let (identity, topic) = (&self.identity, &*message.topic);
+            self.shared.host.observe(Event::NotRetained { identity, topic });
         }
     }
 
