@@ -37,7 +37,8 @@ Usage: cargo xtask COMMAND [ARGUMENTS]
   demo [ARGS]     a platform with real devices, live: cargo run --release -- demo ARGS
   device [ARGS]   the program as it is shipped to a device; ARGS go to cargo: --target aarch64-unknown-linux-gnu
   man [DIR]       the manual pages of every command, in target/man or DIR
-  package         the device agent as a Debian package of this architecture, in target/debian
+  package [ARGS]  the device agent as a Debian package, in target/debian: --architecture amd64|arm64|armhf
+                  (default: this machine's), --program FILE (one that is built already), --out DIR
   help            this text
 ";
 
@@ -53,7 +54,7 @@ fn main() -> ExitCode {
         "bench" => bench::run(&rest),
         "demo" => demo::run(&rest),
         "device" => device::run(&rest),
-        "package" => package::run(),
+        "package" => package::run(&rest),
         "man" => man::run(&rest),
         "help" | "--help" | "-h" => return help(),
         other => {

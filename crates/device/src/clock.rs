@@ -4,7 +4,7 @@
 //! the network tells it the time. Three things follow here:
 //!
 //! - **A floor.** The time is not before the program was built, nor before the last moment the platform was reached:
-//!   `clock` in the data directory. With it a certificate is not "not yet valid" at boot. TLS is given the later of the
+//!   `clock` in the data directory; nor before what the platform says in a receipt or in an answer over HTTPS. With it a certificate is not "not yet valid" at boot. TLS is given the later of the
 //!   system's time and this clock ([`Clock::tls`]): it only ever moves time forward, so that nothing that has expired
 //!   becomes valid by it.
 //! - **The monotonic clock.** While the system's time is not believed, time goes on from the last that was. It is not
@@ -38,6 +38,10 @@ const ABSURD: SignedDuration = SignedDuration::from_hours(24);
 pub const PATIENCE: Duration = Duration::from_secs(600);
 /// How long samples of an unsure clock wait for the right time before they are sent as they are.
 pub const HOLD: Duration = Duration::from_secs(60);
+/// What a platform may say before its word is older than ours: its message took time to arrive.
+const LATE: SignedDuration = SignedDuration::from_secs(60);
+/// More than a platform can know better: its certificate was good by our time, and lasts no longer.
+const FARTHEST: SignedDuration = SignedDuration::from_hours(400 * 24);
 /// How often the last good time is written: flash wears out.
 const KEEP_EVERY: SignedDuration = SignedDuration::from_hours(1);
 /// Spans of unsure time whose samples can still be corrected.
@@ -122,15 +126,14 @@ impl Clock {
     pub fn reached(&self) {
         self.with(|inner| {
             let Reading { time, estimated: None } = inner.read() else { return };
-            if time.duration_since(inner.kept) < KEEP_EVERY {
-                return;
-            }
-            inner.kept = time;
-            if let Some(file) = &inner.file {
-                // Without it the next start has an older floor, as the one before had.
-                let _ = state_file::replace(file, time.to_string().as_bytes());
-            }
+            inner.keep(time);
         });
+    }
+
+    /// The platform says what the time is, over a connection whose certificate was good. A clock that is behind is set
+    /// forward by it, never back, and the time is kept as the floor of later runs.
+    pub fn told(&self, time: Timestamp) {
+        self.with(|inner| inner.told(time));
     }
 
     /// The time that certificates are judged by: the later of the system's and this clock.
@@ -181,6 +184,34 @@ impl Inner {
         }
         let time = Timestamp::UNIX_EPOCH.checked_add(self.offset.saturating_add(signed(monotonic)));
         Reading { time: time.unwrap_or(wall), estimated: self.unsure.map(|_| self.span) }
+    }
+
+    fn told(&mut self, time: Timestamp) {
+        let ours = self.read().time;
+        let behind = time.duration_since(ours);
+        if behind <= LATE || behind > FARTHEST || self.source.is_synchronised() == Some(true) {
+            return;
+        }
+        let monotonic = self.source.monotonic();
+        if self.unsure.is_some() {
+            // What was stamped by the time before is moved as far.
+            self.settle(self.offset + behind, behind);
+        }
+        self.floor = time;
+        self.offset = since_epoch(time) - signed(monotonic);
+        self.unsure = Some(monotonic);
+        self.keep(time);
+    }
+
+    fn keep(&mut self, time: Timestamp) {
+        if time.duration_since(self.kept) < KEEP_EVERY {
+            return;
+        }
+        self.kept = time;
+        if let Some(file) = &self.file {
+            // Without it the next start has an older floor, as the one before had.
+            let _ = state_file::replace(file, time.to_string().as_bytes());
+        }
     }
 
     /// Whether this span began with the floor as the only known time.

@@ -6,6 +6,9 @@
 use std::fmt;
 use std::time::Duration;
 
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 use tesaiot_contract::Secret;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
@@ -133,6 +136,8 @@ pub struct Link {
     key: Option<Secret>,
     /// The server keeps the connection after the last answer
     is_kept: bool,
+    /// What time the last answer says it is
+    date: Option<Timestamp>,
 }
 
 impl Link {
@@ -143,12 +148,17 @@ impl Link {
     pub async fn open(place: &Place) -> Result<Self, PostError> {
         let (stream, _) = place.connector.connect().await?;
         let (host, port) = (place.connector.host().to_owned(), place.connector.port());
-        Ok(Self { stream, host, port, key: place.key.clone(), is_kept: true })
+        Ok(Self { stream, host, port, key: place.key.clone(), is_kept: true, date: None })
     }
 
     /// Whether another request may follow.
     pub fn is_open(&self) -> bool {
         self.is_kept
+    }
+
+    /// What time the server's last answer says it is.
+    pub fn date(&self) -> Option<Timestamp> {
+        self.date
     }
 
     /// The TLS version both ends agreed on.
@@ -180,11 +190,12 @@ impl Link {
             Ok(answer) => answer,
             Err(_) => Err(Broken::TimedOut),
         };
-        let Answer { status, body, is_kept } = match answer {
+        let Answer { status, body, is_kept, date } = match answer {
             Ok(answer) => answer,
             Err(what) => return Err(PostError::Broken { address, what }),
         };
         self.is_kept = is_kept;
+        self.date = date;
         match status {
             200..=299 => Ok(body),
             _ => {
@@ -240,6 +251,7 @@ struct Answer {
     status: u16,
     body: Vec<u8>,
     is_kept: bool,
+    date: Option<Timestamp>,
 }
 
 /// The answer, once it is whole.
@@ -257,6 +269,7 @@ fn parse(bytes: &[u8]) -> Result<Option<Answer>, Broken> {
     };
     let is_kept = response.version == Some(1) && header("connection").is_none_or(|value| value != "close");
     let rest = &bytes[head..];
+    let date = header("date").as_deref().and_then(date_of);
     let is_chunked = header("transfer-encoding").is_some_and(|value| value.ends_with("chunked"));
     let length =
         header("content-length").map(|value| value.parse::<usize>().map_err(|_| Broken::NotHttp)).transpose()?;
@@ -272,9 +285,9 @@ fn parse(bytes: &[u8]) -> Result<Option<Answer>, Broken> {
             None => return Ok(None),
         },
         // It ends when the connection does: what has come says enough, and no other request may follow.
-        (_, false, None) => return Ok(Some(Answer { status, body: rest.to_vec(), is_kept: false })),
+        (_, false, None) => return Ok(Some(Answer { status, body: rest.to_vec(), is_kept: false, date })),
     };
-    Ok(Some(Answer { status, body, is_kept }))
+    Ok(Some(Answer { status, body, is_kept, date }))
 }
 
 /// The code and the sentence of a problem (RFC 9457); of anything else the beginning.
@@ -294,6 +307,22 @@ fn words(body: &[u8]) -> (String, String) {
         Ok(Problem { detail, error }) => (error.code, detail),
         Err(_) => (String::new(), quote(body)),
     }
+}
+
+/// A date as HTTP writes it (RFC 9110, section 5.6.7), in small letters: `sun, 06 nov 1994 08:49:37 gmt`.
+fn date_of(text: &str) -> Option<Timestamp> {
+    const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+    // Headers are compared in small letters.
+    let rest = text.split_once(", ")?.1.strip_suffix(" gmt")?;
+    let mut words = rest.split([' ', ':']);
+    let mut next = || words.next();
+    let day = next()?.parse().ok()?;
+    let month = next()?;
+    let month = MONTHS.iter().position(|name| *name == month)? + 1;
+    let year = next()?.parse().ok()?;
+    let mut number = || next()?.parse::<i8>().ok();
+    let time = DateTime::new(year, month as i8, day, number()?, number()?, number()?, 0).ok()?;
+    TimeZone::UTC.to_timestamp(time).ok()
 }
 
 fn quote(body: &[u8]) -> String {
@@ -354,7 +383,17 @@ mod tests {
             for length in 0..bytes.len() {
                 assert_eq!(parse(&bytes[..length]).unwrap(), None, "{length} of {status}");
             }
-            assert_eq!(parse(bytes).unwrap(), Some(Answer { status, body: text.into(), is_kept }));
+            assert_eq!(parse(bytes).unwrap(), Some(Answer { status, body: text.into(), is_kept, date: None }));
+        }
+    }
+
+    #[test]
+    fn the_date_of_an_answer_is_read() {
+        let answer = |date: &str| format!("HTTP/1.1 204 No Content\r\nDate: {date}\r\n\r\n");
+        let read = |date: &str| parse(answer(date).as_bytes()).unwrap().unwrap().date;
+        assert_eq!(read("Sun, 06 Nov 1994 08:49:37 GMT"), Some("1994-11-06T08:49:37Z".parse().unwrap()));
+        for wrong in ["", "Sun Nov  6 08:49:37 1994", "Sun, 31 Feb 2026 00:00:00 GMT", "Sun, 06 Nov 1994 08:49 GMT"] {
+            assert_eq!(read(wrong), None, "{wrong}");
         }
     }
 

@@ -302,11 +302,11 @@ impl Ingest {
         let received_at = receive_time();
         let topic = DeviceTopic::telemetry(device, None).to_string();
         let (payload, samples) = match body {
-            Body::Message(payload) => (payload.clone(), Ok(payload)),
+            Body::Message(payload) => (payload.clone(), Ok((payload, Vec::new()))),
             Body::Batch(payload) => {
                 let samples = entries::of_batch(&payload);
                 // What is wrong with a sample is told of the array, which can be replayed alone.
-                (samples.as_ref().map_or(payload, Clone::clone), samples)
+                (samples.as_ref().map_or(payload, |(samples, _)| samples.clone()), samples)
             }
             Body::TooLarge { actual, limit, start } => {
                 let (limit, kept) = (limit as u64, start.len());
@@ -314,7 +314,11 @@ impl Ingest {
             }
         };
         let size = payload.len();
-        let understood = samples.and_then(|samples| entries::samples(device, None, &samples, received_at, limits));
+        let understood = samples.and_then(|(samples, types)| {
+            let (mut entries, accepted) = entries::samples(device, None, &samples, received_at, limits)?;
+            entries::give_types(&mut entries, types);
+            Ok((entries, accepted))
+        });
         let (entries, result) = match understood {
             Ok((entries, accepted)) => (entries, Ok(accepted)),
             Err(error) => {

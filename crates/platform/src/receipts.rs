@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How long a device may be without the subscription, or without a connection, before it is no longer looked at.
 const FORGET: Duration = Duration::from_secs(10);
-/// How often a receipt is repeated while nothing changes.
-const REPEAT: Duration = Duration::from_secs(60);
+/// When a receipt is repeated while nothing changes: soon, since nobody acknowledges it, and then now and then.
+const REPEAT: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(60)];
 
 /// Devices that may want receipts. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +34,8 @@ pub(crate) struct Receipts {
 struct Told {
     runs: Vec<BootGaps>,
     told_at: Option<Instant>,
+    /// What was told last was told again
+    is_repeated: bool,
     /// When it last had a connection and the subscription, or when it came
     wanted_at: Instant,
 }
@@ -41,7 +43,7 @@ struct Told {
 impl Receipts {
     /// A device that connected, or may subscribe something: whether it wants receipts is looked at soon.
     pub(crate) fn may_want(&self, device: &DeviceId) {
-        let told = || Told { runs: Vec::new(), told_at: None, wanted_at: Instant::now() };
+        let told = || Told { runs: Vec::new(), told_at: None, is_repeated: false, wanted_at: Instant::now() };
         let mut devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);
         match devices.get_mut(device) {
             // What was said over an earlier connection may not have arrived.
@@ -98,9 +100,15 @@ impl Receipts {
             told.news(runs, now)
         };
         for run in news {
-            let receipt = receipt(run);
-            for topic in &wanted {
-                broker.publish(&Message::new((*topic).clone(), receipt.clone(), QoS::AtMostOnce));
+            let receipt = receipt(&run);
+            let tell =
+                |topic: &&String| broker.publish(&Message::new((*topic).clone(), receipt.clone(), QoS::AtMostOnce));
+            if wanted.iter().map(tell).sum::<usize>() == 0 {
+                // Nobody took it: it is news at the next look.
+                let mut devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(told) = devices.get_mut(device) {
+                    told.runs.retain(|told| *told != run);
+                }
             }
         }
     }
@@ -109,14 +117,15 @@ impl Receipts {
 impl Told {
     /// Of `runs` what is to be said now.
     fn news(&mut self, runs: Vec<BootGaps>, now: Instant) -> Vec<BootGaps> {
-        let is_repeated = self.told_at.is_some_and(|at| now.duration_since(at) >= REPEAT);
+        let pause = REPEAT[usize::from(self.is_repeated)];
+        let is_due = self.told_at.is_some_and(|at| now.duration_since(at) >= pause);
+        let is_news = |run: &BootGaps| !self.runs.contains(run);
+        let has_changed = runs.iter().any(is_news);
         let last = runs.len().saturating_sub(1);
-        let is_news = |(index, run): &(usize, &BootGaps)| {
-            let known = self.runs.iter().any(|told| told == *run);
-            !known || (is_repeated && *index == last)
-        };
-        let news: Vec<BootGaps> = runs.iter().enumerate().filter(is_news).map(|(_, run)| run.clone()).collect();
+        let is_told = |(index, run): &(usize, &BootGaps)| is_news(run) || (is_due && *index == last);
+        let news: Vec<BootGaps> = runs.iter().enumerate().filter(is_told).map(|(_, run)| run.clone()).collect();
         if !news.is_empty() {
+            self.is_repeated = !has_changed;
             self.told_at = Some(now);
             self.runs = runs;
         }
@@ -124,8 +133,8 @@ impl Told {
     }
 }
 
-fn receipt(run: BootGaps) -> String {
-    let BootGaps { boot, first, last: stored, missing: gaps } = run;
+fn receipt(run: &BootGaps) -> String {
+    let BootGaps { boot, first, last: stored, missing: gaps } = run.clone();
     let now = Timestamp::now();
     let timestamp = Some(Timestamp::from_second(now.as_second()).unwrap_or(now));
     Receipt { boot, first, stored, gaps, timestamp }.to_json()
@@ -142,12 +151,15 @@ mod tests {
     #[test]
     fn what_changed_is_told_and_the_newest_run_is_repeated() {
         let now = Instant::now();
-        let mut told = Told { runs: Vec::new(), told_at: None, wanted_at: now };
+        let mut told = Told { runs: Vec::new(), told_at: None, is_repeated: false, wanted_at: now };
         assert_eq!(told.news(vec![run("a", 3), run("b", 1)], now).len(), 2);
         assert_eq!(told.news(vec![run("a", 3), run("b", 1)], now), []);
         assert_eq!(told.news(vec![run("a", 3), run("b", 2)], now), [run("b", 2)]);
-        assert_eq!(told.news(vec![run("a", 3), run("b", 2)], now + REPEAT / 2), []);
-        assert_eq!(told.news(vec![run("a", 3), run("b", 2)], now + REPEAT), [run("b", 2)]);
-        assert_eq!(told.news(Vec::new(), now + 3 * REPEAT), []);
+        let [soon, late] = REPEAT;
+        assert_eq!(told.news(vec![run("a", 3), run("b", 2)], now + soon / 2), []);
+        assert_eq!(told.news(vec![run("a", 3), run("b", 2)], now + soon), [run("b", 2)]);
+        assert_eq!(told.news(vec![run("a", 3), run("b", 2)], now + soon + late / 2), []);
+        assert_eq!(told.news(vec![run("a", 3), run("b", 2)], now + soon + late), [run("b", 2)]);
+        assert_eq!(told.news(Vec::new(), now + 3 * late), []);
     }
 }

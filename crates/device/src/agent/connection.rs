@@ -11,7 +11,7 @@ use tesaiot_mqtt::packet::{PublishAckReason, SubscribeAckReason};
 use tesaiot_mqtt::{Message, QoS};
 use tokio::time::{Instant, timeout};
 
-use super::{Agent, Event, Link, WINDOW};
+use super::{Agent, Confirm, Event, Link, WINDOW};
 use crate::command::{Answer, Arrived, BuiltIn, arrived};
 use crate::in_flight::InFlight;
 use crate::outbox::Entry;
@@ -58,7 +58,9 @@ impl Agent {
         let mut greeting = pin!(greet(client.clone(), self.filters(), self.presence(Presence::Online)));
         let mut greeted = false;
         loop {
-            if self.hand_over(&client, &mut in_flight).await.is_err() {
+            // Where receipts count, nothing leaves before they can be heard.
+            let may_send = greeted || self.receipts.confirm == Confirm::Acknowledged;
+            if may_send && self.hand_over(&client, &mut in_flight).await.is_err() {
                 return Ended::Lost(client.ended().await);
             }
             if self.commands.restart || self.commands.reconnect {

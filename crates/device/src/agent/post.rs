@@ -6,6 +6,7 @@
 use std::future::Future;
 use std::pin::{Pin, pin};
 
+use tesaiot_contract::{DeviceId, DeviceTopic};
 use tokio::time::{Duration, Instant, timeout};
 
 use super::{Agent, Event, GOODBYE, Link};
@@ -21,7 +22,8 @@ const MQTT_AGAIN: Duration = Duration::from_secs(600);
 
 const BATCH: &str = "/api/v1/telemetry/batch";
 const BEGIN: &[u8] = b"{\"telemetry\":[";
-const END: &[u8] = b"]}";
+const TYPES: &[u8] = b"],\"types\":";
+const END: &[u8] = b"}";
 
 /// Why posting ended.
 pub(super) enum PostingEnded {
@@ -65,7 +67,7 @@ impl Agent {
             }
             let started = Instant::now();
             let (posted, is_stopped) = {
-                let body = body(&batch);
+                let body = body(&batch, self.settings.credentials.device_id());
                 let mut posting = pin!(post(link.take(), place, &body));
                 loop {
                     tokio::select! {
@@ -76,6 +78,9 @@ impl Agent {
                     }
                 }
             };
+            if let Some(date) = posted.as_ref().and_then(|(kept, _)| kept.as_ref()?.date()) {
+                self.clock.told(date);
+            }
             match posted {
                 Some((kept, Ok(()))) => {
                     self.connected_over_https(place, kept.as_ref());
@@ -183,9 +188,13 @@ async fn post(
     }
 }
 
-fn body(batch: &[Entry]) -> Vec<u8> {
+/// `{"telemetry":[…],"types":[…]}`: of each sample what stood behind `telemetry/` in its topic.
+fn body(batch: &[Entry], device: &DeviceId) -> Vec<u8> {
+    let prefix = format!("{}/", DeviceTopic::telemetry(device, None));
+    let types: Vec<Option<&str>> = batch.iter().map(|entry| entry.topic.strip_prefix(&prefix)).collect();
+    let types = serde_json::to_vec(&types).expect("a list of texts always serializes");
     let length: usize = batch.iter().map(|entry| entry.payload.len() + 1).sum();
-    let mut body = Vec::with_capacity(BEGIN.len() + length + END.len());
+    let mut body = Vec::with_capacity(BEGIN.len() + length + TYPES.len() + types.len() + END.len());
     body.extend_from_slice(BEGIN);
     for (index, entry) in batch.iter().enumerate() {
         if index > 0 {
@@ -193,6 +202,8 @@ fn body(batch: &[Entry]) -> Vec<u8> {
         }
         body.extend_from_slice(&entry.payload);
     }
+    body.extend_from_slice(TYPES);
+    body.extend_from_slice(&types);
     body.extend_from_slice(END);
     body
 }

@@ -164,6 +164,9 @@ impl Agent {
             self.emit(Event::ReceiptUnreadable);
             return;
         };
+        if let Some(at) = receipt.timestamp {
+            self.clock.told(at);
+        }
         let (stored, lost) = self.receipts.hear(receipt);
         for ticket in stored {
             self.kept.outbox.confirm(ticket);

@@ -159,3 +159,37 @@ fn a_floor_that_a_wrong_clock_wrote_gives_way_to_a_server() {
     fs::write(folder.path().join("clock"), "no time").unwrap();
     assert_eq!(second(&clock(&Turned::at(TRUE, 0), Some(folder.path()))), (TRUE, true));
 }
+
+#[test]
+fn the_platform_s_word_sets_a_clock_forward_and_never_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let turned = Turned::at(TRUE - 30 * 86_400, 0);
+    let clock = clock(&turned, Some(folder.path()));
+    let told = |second: i64| clock.told(Timestamp::from_second(second).unwrap());
+    turned.pass(5);
+    let before = TRUE - 30 * 86_400 + 5;
+    for nothing in [before - 10 * YEAR, before - 5, before + 50, before + 2 * YEAR] {
+        told(nothing);
+        assert_eq!(second(&clock), (before, true), "{nothing}");
+    }
+    told(TRUE);
+    assert_eq!((second(&clock), tls(&clock)), ((TRUE, false), TRUE), "marked: it is not the system's");
+    let span = clock.read().estimated.unwrap();
+    // A second word corrects what was stamped by the first.
+    told(TRUE + 3600);
+    assert_eq!((second(&clock).0, clock.correction(span)), (TRUE + 3600, Some(SignedDuration::from_secs(3600))));
+    // The system hears the time, and is believed; what was stamped meanwhile is moved.
+    let span = clock.read().estimated.unwrap();
+    turned.wall.store(TRUE + 3607, Relaxed);
+    turned.pass(3);
+    assert_eq!(second(&clock), (TRUE + 3610, true));
+    assert_eq!(clock.correction(span), Some(SignedDuration::from_secs(7)));
+    // The next run does not start before it.
+    let again = Clock::new(Box::new(Turned::at(0, 0)), Some(folder.path()));
+    assert!(again.now().as_second() >= TRUE, "{}", again.now());
+    // Whoever hears a time server needs no such word.
+    let turned = Turned::at(TRUE, 2);
+    let clock = Clock::new(Box::new(Arc::clone(&turned)), None);
+    clock.told(Timestamp::from_second(TRUE + 3600).unwrap());
+    assert_eq!(second(&clock), (TRUE, true));
+}

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 use tesaiot_contract::telemetry::{self, Limits, PayloadError};
-use tesaiot_contract::{DeviceId, DeviceTopic, TopicKind};
+use tesaiot_contract::{DeviceId, DeviceTopic, TelemetryType, TopicKind};
 use tesaiot_mqtt::packet::PublishAckReason;
 use tesaiot_store::telemetry::Entry;
 
@@ -70,22 +70,42 @@ pub(super) fn samples(
     Ok((entries, accepted))
 }
 
-/// What stands in a batch, `{"telemetry":[…]}`: the array, not yet looked at.
-pub(super) fn of_batch(payload: &Bytes) -> Result<Bytes, PayloadError> {
+/// What stands in a batch, `{"telemetry":[…],"types":[…]}`: the array, not yet looked at, and of each sample the type that
+/// would stand in its topic, when the batch says them.
+pub(super) fn of_batch(payload: &Bytes) -> Result<(Bytes, Types), PayloadError> {
     #[derive(Deserialize)]
     struct Batch<'a> {
         #[serde(borrow)]
         telemetry: &'a RawValue,
+        #[serde(default)]
+        types: Option<Types>,
     }
     let batch: Batch<'_> = serde_json::from_slice(payload).map_err(|error| match error.classify() {
         Category::Data | Category::Io => PayloadError::NotABatch,
         Category::Syntax | Category::Eof => PayloadError::NotJson { line: error.line(), column: error.column() },
     })?;
     let samples = batch.telemetry.get();
-    if !samples.starts_with('[') {
+    let types = batch.types.unwrap_or_default();
+    // Counted only where types are given; what is wrong with the array itself is told of the array.
+    let count = || serde_json::from_str::<Vec<&RawValue>>(samples).map_or(types.len(), |samples| samples.len());
+    let are_types = types.iter().flatten().all(|kind| TelemetryType::new(kind).is_ok());
+    let are_types = are_types && (types.is_empty() || types.len() == count());
+    if !samples.starts_with('[') || !are_types {
         return Err(PayloadError::NotABatch);
     }
-    Ok(payload.slice_ref(samples.as_bytes()))
+    Ok((payload.slice_ref(samples.as_bytes()), types))
+}
+
+/// Of each sample of a batch its type; none for a batch that says no types.
+pub(super) type Types = Vec<Option<Box<str>>>;
+
+/// Gives the samples of a batch their types.
+pub(super) fn give_types(entries: &mut [Entry], types: Types) {
+    for (entry, of_sample) in entries.iter_mut().zip(types) {
+        if let Entry::Sample { kind, .. } = entry {
+            *kind = of_sample;
+        }
+    }
 }
 
 /// A message that could not be understood, kept with the reason.

@@ -115,7 +115,7 @@ fn understand(letter: DeadLetter, limits: &Limits) -> Result<Replay, Unreadable>
     }
     // What came as a batch is read as one: its members would be metrics otherwise.
     let is_batch = &*letter.code == "not_a_batch";
-    let payload = if is_batch { entries::of_batch(&letter.payload)? } else { letter.payload };
+    let payload = if is_batch { entries::of_batch(&letter.payload)?.0 } else { letter.payload };
     let (entries, understood) = entries::of_message(device, &topic, payload, letter.received_at, limits);
     understood?;
     Ok(Replay { letter: letter.number, entries })

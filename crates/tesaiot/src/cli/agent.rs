@@ -121,7 +121,7 @@ enum Confirmation {
 enum Mode {
     /// MQTT over TLS
     Mqtt,
-    /// HTTPS, where MQTT cannot pass: samples alone, without commands, status and type
+    /// HTTPS, where MQTT cannot pass: samples alone, without commands and status
     Https,
     /// MQTT; HTTPS after three attempts that failed, and MQTT again after ten minutes
     Auto,

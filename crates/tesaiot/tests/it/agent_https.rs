@@ -31,6 +31,26 @@ fn samples_posted_over_https_arrive_once_also_over_a_restart_of_the_platform() {
     received.ask(&platform.operator(), &device);
     received.expect_complete(&platform.operator(), &device);
     assert!(received.count() > 150, "{received:?}");
+    // The type that a topic would say travels beside the samples.
+    let latest = platform.operator().get(&format!("/devices/{}/telemetry/latest", device.id())).expect(200);
+    let latest = latest["latest"].as_array().expect("values").clone();
+    assert!(
+        latest.iter().any(|value| value["metric"] == "temperature" && value["type"] == "environment"),
+        "{latest:?}"
+    );
+    let rest = platform.rest_of(&device);
+    let post = |body: &str| rest.post("/telemetry/batch", body.as_bytes());
+    post(r#"{"telemetry":[{"data":{"x":1}},{"data":{"y":2}}],"types":["a/b",null]}"#).expect(201);
+    let latest = platform.operator().get(&format!("/devices/{}/telemetry/latest", device.id())).expect(200);
+    let kind = |metric: &str| {
+        let found = latest["latest"].as_array().expect("values").iter().find(|value| value["metric"] == metric);
+        found.expect("the metric")["type"].clone()
+    };
+    assert_eq!((kind("x"), kind("y")), (json!("a/b"), json!(null)));
+    for types in [r#"["a"]"#, r#"["a","b","c"]"#, r#"["a/+",null]"#, r#""a""#, "[1,2]"] {
+        let body = format!(r#"{{"telemetry":[{{"data":{{"x":1}}}},{{"data":{{"y":2}}}}],"types":{types}}}"#);
+        assert_eq!(post(&body).status, 400, "{types}");
+    }
 }
 
 #[test]

@@ -150,9 +150,10 @@ fn an_agent_behind_a_proxy_that_comes_and_goes_loses_nothing() {
         let agent = crate::support::agent::AgentProcess::of(running, &plan.data);
         agent.deliver(20);
         drop(proxy);
-        let status = agent.until("a backlog", |status| status["waiting"].as_u64() > Some(40));
-        let why = status["last_error"].as_str().expect("a reason").to_owned();
-        assert!(why.contains("Proxy not reached: socks5h://127.0.0.1:") && !why.contains("no0ne"), "{why}");
+        let why = |status: &serde_json::Value| status["last_error"].as_str().unwrap_or_default().to_owned();
+        let named = |status: &serde_json::Value| why(status).contains("Proxy not reached: socks5h://127.0.0.1:");
+        let status = agent.until("a backlog, and why", |status| status["waiting"].as_u64() > Some(40) && named(status));
+        assert!(!why(&status).contains("no0ne"), "{status}");
         let _proxy = Proxy::socks_at(port);
         agent.until("an empty outbox", |status| status["waiting"].as_u64() < Some(10) && status["connected"] == true);
         let outcome = agent.stop();
