@@ -25,6 +25,7 @@ mod key_permissions;
 mod outbox;
 mod publish;
 mod rest;
+mod sensors;
 mod server_certificate;
 pub mod statement;
 mod subscribe;
@@ -37,6 +38,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Duration;
 
+use crate::credentials::Choice;
 use crate::settings::Flags;
 use examination::Examination;
 pub use examination::Subject;
@@ -122,6 +124,7 @@ pub const CHECKS: &[Check] = &[
     Check { id: "key-match", title: "key matches certificate", run: key_match::check },
     Check { id: "chain", title: "certificate chain", run: chain::check },
     Check { id: "expiry", title: "validity", run: expiry::check },
+    Check { id: "sensors", title: "sensors", run: sensors::check },
     Check { id: "outbox", title: "agent and outbox", run: outbox::check },
     Check { id: "dns", title: "DNS", run: dns::check },
     Check { id: "tcp", title: "TCP", run: tcp::check },
@@ -143,6 +146,12 @@ pub const CHECKS: &[Check] = &[
 pub struct Order {
     /// Where the bundle is, and what stands above it
     pub flags: Flags,
+    /// How it logs in: as `publish` does, or as the agent does
+    pub choice: Choice,
+    /// The configuration file of an agent: its sensors are read, and its address counts
+    pub config: Option<PathBuf>,
+    /// The data directory of the agent, when it is not where one is expected
+    pub data_directory: Option<PathBuf>,
     /// How long one step may take
     pub step: Duration,
     /// Data directories of agents that may run here

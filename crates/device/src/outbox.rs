@@ -83,6 +83,7 @@
 
 mod append;
 mod error;
+mod inspect;
 mod loss;
 mod memory;
 mod message;
@@ -104,6 +105,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use error::OutboxError;
+pub use inspect::{Inspection, inspect};
 use loss::Ledger;
 pub use loss::{Loss, LossReason};
 use memory::Memory;

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 
 use super::Order;
 use crate::connect::{Connector, Deadlines};
-use crate::credentials::{Choice, Credentials, Method};
+use crate::credentials::{Credentials, Method};
 use crate::session::Session;
 use crate::settings::{Settings, SettingsError};
 
@@ -63,6 +63,9 @@ pub(super) struct Examination {
     pub(super) order: Order,
     pub(super) now: Timestamp,
     pub(super) settings: Result<Settings, SettingsError>,
+    /// The configuration of the agent, when one was named
+    #[cfg(unix)]
+    pub(super) config: Option<Result<crate::config::Config, crate::config::ConfigError>>,
     /// Certificate and key, once they are known to belong together
     pub(super) identity: Option<ClientIdentity>,
     pub(super) credentials: Option<Credentials>,
@@ -77,9 +80,20 @@ pub(super) struct Examination {
 
 impl Examination {
     pub(super) fn new(order: Order, environment: &impl Fn(&str) -> Option<String>) -> Self {
+        #[cfg(unix)]
+        let config = order.config.as_deref().map(crate::config::Config::load);
+        #[cfg_attr(not(unix), expect(unused_mut, reason = "there is no agent"))]
+        let mut flags = order.flags.clone();
+        #[cfg(unix)]
+        if let Some(Ok(config)) = &config {
+            flags.host = flags.host.or_else(|| config.connection.host.clone());
+            flags.port = flags.port.or(config.connection.port);
+        }
         Self {
             now: Timestamp::now(),
-            settings: Settings::load(order.flags.clone(), environment),
+            settings: Settings::load(flags, environment),
+            #[cfg(unix)]
+            config,
             order,
             identity: None,
             credentials: None,
@@ -103,11 +117,11 @@ impl Examination {
         })
     }
 
-    /// How the bundle logs in: as `publish` would choose.
+    /// How the bundle logs in.
     pub(super) fn method(&self, settings: &Settings) -> Method {
         match &self.credentials {
             Some(credentials) => credentials.method(),
-            None => Choice::PreferCertificate.method(&settings.bundle),
+            None => self.order.choice.method(&settings.bundle),
         }
     }
 

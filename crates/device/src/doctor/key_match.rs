@@ -6,7 +6,7 @@ use tesaiot_tls::ClientIdentity;
 
 use super::examination::Examination;
 use super::{Blame, Examining, Finding};
-use crate::credentials::{Choice, Method};
+use crate::credentials::Method;
 
 pub(super) fn check(examination: &mut Examination) -> Examining<'_> {
     Box::pin(async move { look(examination) })
@@ -32,7 +32,7 @@ fn look(examination: &mut Examination) -> Finding {
     };
     if let (super::Outcome::Passed, Ok(settings)) = (finding.outcome, &examination.settings) {
         examination.facts.unique = Some(Ok(finding.evidence.clone()));
-        examination.credentials = settings.credentials(Choice::PreferCertificate, examination.now).ok();
+        examination.credentials = settings.credentials(examination.order.choice, examination.now).ok();
     }
     finding
 }
@@ -58,7 +58,7 @@ fn login(examination: &mut Examination) -> Finding {
     }
     let unique = own_key(&settings.bundle);
     examination.facts.unique = Some(unique.clone());
-    examination.credentials = settings.credentials(Choice::PreferCertificate, examination.now).ok();
+    examination.credentials = settings.credentials(examination.order.choice, examination.now).ok();
     match unique {
         Ok(evidence) => Finding::passed(evidence),
         Err(evidence) => Finding::skipped(evidence),

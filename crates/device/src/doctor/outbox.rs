@@ -2,8 +2,19 @@
 //!
 //! It is asked before the examination connects: after that it has lost its connection, to us.
 
+#[cfg(unix)]
+use std::path::{Path, PathBuf};
+
+#[cfg(unix)]
+use super::Blame;
 use super::examination::Examination;
 use super::{Examining, Finding};
+#[cfg(unix)]
+use crate::outbox;
+
+/// Bytes that a disk should have left: those of an outbox of the usual size.
+#[cfg(unix)]
+const LEAST_FREE: u64 = 64 << 20;
 
 pub(super) fn check(examination: &mut Examination) -> Examining<'_> {
     Box::pin(async move { look(examination) })
@@ -13,12 +24,60 @@ pub(super) fn check(examination: &mut Examination) -> Examining<'_> {
 fn look(examination: &Examination) -> Finding {
     let Ok(settings) = &examination.settings else { return Finding::needs("bundle files") };
     let device = settings.bundle.device_id.as_str();
-    let its_own = |directory: &&std::path::PathBuf| directory.file_name().is_some_and(|name| name == device);
-    let mut running = examination.order.agents.iter().filter(its_own).filter_map(|own| crate::agent::ask(own).ok());
-    match running.next() {
-        Some(status) => judge(&status),
+    let order = &examination.order;
+    let its_own = |directory: &&PathBuf| directory.file_name().is_some_and(|name| name == device);
+    let directories: Vec<&PathBuf> = match &order.data_directory {
+        Some(directory) => vec![directory],
+        None => order.agents.iter().filter(its_own).collect(),
+    };
+    let mut running = directories.iter().filter_map(|own| crate::agent::ask(own).ok());
+    if let Some(status) = running.next() {
+        return judge(&status);
+    }
+    if order.config.is_none() && order.data_directory.is_none() {
+        return Finding::skipped("no agent of this device runs here");
+    }
+    match directories.into_iter().find(|directory| directory.join("outbox").is_dir()) {
+        Some(directory) => lying(&directory.join("outbox")),
+        None if order.data_directory.is_some() => {
+            Finding::skipped("no agent runs with this data directory, and it has no outbox yet")
+        }
         None => Finding::skipped("no agent of this device runs here"),
     }
+}
+
+/// An outbox that nobody works with: what waits in it, and whether its disk will take more.
+#[cfg(unix)]
+fn lying(directory: &Path) -> Finding {
+    let shown = directory.display();
+    let seen = match outbox::inspect(directory) {
+        Ok(seen) => seen,
+        Err(error) => {
+            let hint = "check who may read the data directory of the agent";
+            return Finding::failed(Blame::Files, format!("{shown} cannot be read: {error}"), hint);
+        }
+    };
+    let free = rustix::fs::statvfs(directory).map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+    let mut evidence = format!("no agent runs; {} samples in {} bytes at {shown}", seen.messages, seen.bytes);
+    if let Some(oldest) = seen.oldest {
+        evidence += &format!(", the oldest of {oldest:.0}");
+    }
+    if let Ok(free) = free {
+        evidence += &format!("; {} MB free", free / 1_000_000);
+    }
+    if rustix::fs::access(directory, rustix::fs::Access::WRITE_OK).is_err() {
+        let hint = "give the agent's user the right to write its data directory";
+        return Finding::failed(Blame::Files, format!("{evidence}; it may not be written"), hint);
+    }
+    if seen.damaged > 0 {
+        let evidence =
+            format!("{evidence}; {} damaged segments, {} samples cannot be read", seen.damaged, seen.missing);
+        return Finding::warned(evidence, "see to the disk; the agent sends what can be read and tells what was lost");
+    }
+    if free.is_ok_and(|free| free < LEAST_FREE) {
+        return Finding::warned(evidence, "make room: samples that the disk does not take are kept in memory alone");
+    }
+    Finding::passed(evidence)
 }
 
 #[cfg(not(unix))]

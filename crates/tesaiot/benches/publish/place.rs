@@ -39,6 +39,10 @@ impl Place {
         command
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.broker.port
+    }
+
     pub(crate) fn mosquitto_pub(&self) -> Command {
         mosquitto::publisher(&self.bundle, self.broker.port)
     }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use tesaiot_device::Choice;
 use tesaiot_device::doctor::{self, Blame, Order, Report};
 use tokio::runtime;
 
@@ -23,6 +24,13 @@ use crate::output::failure::Advice;
 pub(crate) struct DoctorArgs {
     #[command(flatten)]
     place: PlaceArgs,
+    /// Examine as the agent with this configuration file: its way of logging in, its address, and its sensors, each read
+    /// once
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Data directory of the agent, when it is not the usual one
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
     /// How long one step may take, decimals allowed
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = step)]
     timeout: Duration,
@@ -38,6 +46,7 @@ const HELP: &str = "\
 Examples:
   tesaiot doctor --certs-dir ./pump-7
   tesaiot doctor --certs-dir ./pump-7 --no-publish
+  tesaiot doctor --certs-dir ./pi-1 --config /etc/tesaiot/agent.toml
   tesaiot doctor --certs-dir ./pump-7 --json | jq .ncsa.level
 
 It works with any MQTT broker; what only a platform has is skipped elsewhere.
@@ -52,7 +61,8 @@ Exit codes:
   1    unexpected failure
   2    wrong command line
   3    the bundle: a file is missing, unreadable or damaged, or certificate,
-       key, device and date do not fit together
+       key, device and date do not fit together; or the agent's configuration,
+       a sensor or the outbox
   4    the server was not reached, or does not speak as it must
   5    the server's certificate is not trusted
   6    the server refused the certificate, the key or the login
@@ -119,8 +129,16 @@ fn step(text: &str) -> Result<Duration, String> {
 impl DoctorArgs {
     /// Does it.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let order =
-            Order { flags: self.place.flags(), step: self.timeout, agents: agents(), publish: !self.no_publish };
+        let order = Order {
+            flags: self.place.flags(),
+            // The agent takes the key when there is one, the publish command the certificate.
+            choice: if self.config.is_some() { Choice::PreferKey } else { Choice::PreferCertificate },
+            config: self.config,
+            data_directory: self.data_dir,
+            step: self.timeout,
+            agents: agents(),
+            publish: !self.no_publish,
+        };
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let report = runtime.block_on(async {
             let mut signals = StopSignals::catch()?;

@@ -2,10 +2,12 @@
 
 use std::fs;
 
+use tesaiot_mqtt::packet::{ConnectAckReason, Packet, SubscribeAck, SubscribeAckReason};
 use tesaiot_store::registry::AuthMode;
 
 use super::{check, doctor, masked, outcome, report, with, without_rest};
 use crate::publish::place::{DEVICE, Place};
+use crate::publish::scripted;
 use crate::support::mosquitto::{Mosquitto, ServerTls, free_port};
 use crate::support::platform::TestPlatform;
 use crate::zoo::forge::{Authority, NOW, PAST};
@@ -116,4 +118,49 @@ fn silence_ends_within_the_time_of_each_step() {
     let outcome = doctor(&place.certificate_bundle(port), &["--timeout", "0.3"]);
     assert_eq!(outcome.code, Some(4), "{outcome:#?}");
     assert!(outcome.stdout.contains("did not answer in time"), "{outcome:#?}");
+}
+
+/// Every reason of MQTT 5 for refusing a subscription, by its name.
+#[test]
+fn a_refused_subscription_is_told_by_its_reason() {
+    use SubscribeAckReason as R;
+    let reasons = [
+        (R::UnspecifiedError, "unspecified error (0x80)"),
+        (R::ImplementationSpecificError, "implementation specific error (0x83)"),
+        (R::NotAuthorized, "not authorized (0x87)"),
+        (R::TopicFilterInvalid, "topic filter invalid (0x8f)"),
+        (R::PacketIdentifierInUse, "packet identifier in use (0x91)"),
+        (R::QuotaExceeded, "quota exceeded (0x97)"),
+        (R::SharedSubscriptionNotSupported, "shared subscriptions not supported (0x9e)"),
+        (R::SubscriptionIdentifiersNotSupported, "subscription identifiers not supported (0xa1)"),
+        (R::WildcardSubscriptionsNotSupported, "wildcard subscriptions not supported (0xa2)"),
+    ];
+    let examine = |(reason, words): (R, &str)| {
+        let place = Place::new();
+        let port = scripted::broker(&place.server(), move |_, mut peer| async move {
+            if scripted::welcome(&mut peer, ConnectAckReason::Success).await.is_none() {
+                return;
+            }
+            while let Ok(packet) = peer.receive().await {
+                let Packet::Subscribe(asked) = packet else { continue };
+                let status = vec![reason; asked.topic_filters.len()];
+                let answer =
+                    SubscribeAck { packet_id: asked.packet_id, properties: Vec::new(), reason_string: None, status };
+                let sent = peer.send(Packet::SubscribeAck(answer));
+                if sent.is_err() || peer.flush().await.is_err() {
+                    return;
+                }
+            }
+        });
+        let (report, code) = report(&place.key_bundle(port), &["--timeout", "1", "--no-publish"]);
+        assert_eq!((code, outcome(&report, "subscribe")), (7, "failed"), "{report:#}");
+        let expected = format!("device/{DEVICE}/commands/doctor: refused: {words}");
+        assert_eq!(check(&report, "subscribe")["evidence"], expected.as_str());
+    };
+    // Side by side: each waits for answers that do not come to its other questions.
+    std::thread::scope(|threads| {
+        for reason in reasons {
+            threads.spawn(move || examine(reason));
+        }
+    });
 }

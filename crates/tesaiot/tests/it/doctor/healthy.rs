@@ -64,7 +64,7 @@ fn a_mosquitto_that_wants_certificates() {
     assert_eq!(with(&report, "failed"), [""; 0]);
     // It has no access list, and there is no REST interface.
     assert_eq!(with(&report, "warned"), ["isolation", "rest"], "{report:#}");
-    assert_eq!(with(&report, "skipped"), ["outbox", "clock"], "{report:#}");
+    assert_eq!(with(&report, "skipped"), ["sensors", "outbox", "clock"], "{report:#}");
     assert_eq!(report["ncsa"]["level"], 2, "{report:#}");
 }
 
@@ -123,4 +123,58 @@ fn an_agent_at_work_comes_back() {
 fn samples(platform: &TestPlatform) -> u64 {
     let points = platform.operator().get("/devices/pump-7/telemetry?metric=temperature&limit=10000").expect(200);
     points["points"].as_array().map_or(0, |points| points.len() as u64)
+}
+
+/// The configuration of an agent: its sensors are read, its outbox is looked at, and it logs in as the agent does.
+#[test]
+fn an_agent_that_is_not_running() {
+    let mut platform = TestPlatform::start();
+    let device = platform.device("pump-7", AuthMode::ServerTls);
+    let bundle = device.file("");
+    let place = platform.scratch("agent");
+    std::fs::create_dir_all(&place).expect("a directory");
+    let (config, data) = (place.join("agent.toml"), place.join("data"));
+    let write = |text: &str| std::fs::write(&config, text).expect("a configuration");
+    let arguments = ["--config", &config.display().to_string(), "--data-dir", &data.display().to_string()];
+    write(
+        "[[sensor]]\nread = \"simulator\"\nprofile = \"environment\"\n[[sensor]]\nread = \"serial\"\ntype = \"meter\"\npath = \"/dev/null\"\nspeed = 9600\n",
+    );
+    let (report, code) = super::report(&bundle, &arguments);
+    assert_eq!((code, outcome(&report, "sensors"), outcome(&report, "outbox")), (0, "passed", "skipped"), "{report:#}");
+    assert_eq!(check(&report, "sensors")["evidence"], "2 can be read: environment, meter");
+
+    // Two samples wait, then one of their bytes is flipped.
+    platform.stop();
+    for _ in 0..2 {
+        let kept = run(tesaiot(&bundle, "publish").arg("--spool").arg(&data), PATIENCE);
+        assert_eq!(kept.code, Some(9), "{kept:#?}");
+    }
+    platform.start_again();
+    let (report, code) = super::report(&bundle, &arguments);
+    assert_eq!((code, outcome(&report, "outbox")), (0, "passed"), "{report:#}");
+    let evidence = check(&report, "outbox")["evidence"].as_str().expect("evidence").to_owned();
+    assert!(
+        evidence.starts_with("no agent runs; 2 samples in ") && evidence.contains(", the oldest of 20"),
+        "{evidence}"
+    );
+    let files = std::fs::read_dir(data.join("outbox")).expect("an outbox").flatten();
+    let segment = files.map(|file| file.path()).find(|path| path.extension().is_some_and(|kind| kind == "segment"));
+    let segment = segment.expect("a closed segment");
+    let mut bytes = std::fs::read(&segment).expect("a segment");
+    let last = bytes.len() - 20;
+    bytes[last] ^= 1;
+    std::fs::write(&segment, bytes).expect("it is damaged");
+    let (report, code) = super::report(&bundle, &arguments);
+    assert_eq!((code, outcome(&report, "outbox")), (0, "warned"), "{report:#}");
+    let evidence = check(&report, "outbox")["evidence"].as_str().expect("evidence").to_owned();
+    assert!(evidence.ends_with("; 1 damaged segments, 1 samples cannot be read"), "{evidence}");
+
+    write("[[sensor]]\nread = \"program\"\ntype = \"power\"\npath = \"/nothing/here\"\n");
+    let (report, code) = super::report(&bundle, &arguments);
+    assert_eq!((code, outcome(&report, "sensors")), (3, "failed"), "{report:#}");
+    let evidence = check(&report, "sensors")["evidence"].as_str().expect("evidence").to_owned();
+    assert!(evidence.starts_with("1 of 1 cannot be read: power: "), "{evidence}");
+    write("[[sensor]]\nread = \"nonsense\"\n");
+    let (report, code) = super::report(&bundle, &arguments);
+    assert_eq!((code, outcome(&report, "sensors")), (3, "failed"), "{report:#}");
 }

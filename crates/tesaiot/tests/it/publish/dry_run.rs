@@ -114,3 +114,18 @@ fn without_a_device_the_missing_file_is_named() {
     let expected = format!("error: File not readable: {}\n", nowhere.join("device_id.txt").display());
     assert!(outcome.stderr.starts_with(&expected), "{outcome:#?}");
 }
+
+/// What has no code of its own: the output goes to a disk that is full.
+#[test]
+fn an_output_that_cannot_be_written_ends_with_1() {
+    let place = Place::new();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("a full disk");
+    let bundle = place.certificate_bundle(1);
+    let output = tesaiot(&bundle, "publish").arg("--dry-run").stdout(full).output().expect("it starts");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    insta::assert_snapshot!(said, @r"
+    error: the output cannot be written
+      cause: No space left on device (os error 28)
+    ");
+}
