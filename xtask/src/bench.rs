@@ -51,6 +51,13 @@ const BENCHMARKS: &[Benchmark] = &[
         prepare: nothing,
     },
     Benchmark {
+        name: "churn",
+        measures: "2,000 clients that come and go for ten minutes: memory before and after, what was acknowledged and lost",
+        cargo: &["test", "--release", "--package", "tesaiot", "--test", "it", "churn", "--", "--nocapture"],
+        environment: &[("TESAIOT_CHURN_SECONDS", "600"), ("TESAIOT_CHURN_CLIENTS", "2000")],
+        prepare: nothing,
+    },
+    Benchmark {
         name: "whole-path",
         measures: "messages per second and time to acknowledgement: TLS clients, broker, store in one process",
         cargo: &["run", "--release", "--package", "tesaiot-platform", "--example", "whole_path"],

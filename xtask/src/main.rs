@@ -1,4 +1,4 @@
-//! The project's one door: `cargo xtask setup | check | test | bench | demo | device | man |
+//! The project's one door: `cargo xtask setup | check | test | bench | fuzz | demo | device | man |
 //! package`.
 //!
 //! Everything a person or a build machine does with the tree goes through here, so
@@ -11,6 +11,7 @@ mod command;
 mod databases;
 mod demo;
 mod device;
+mod fuzz;
 mod man;
 mod node;
 mod package;
@@ -34,6 +35,8 @@ Usage: cargo xtask COMMAND [ARGUMENTS]
   test [ARGS]     setup, then every test; ARGS go to the test runner
                   (with CI=true: formatting and lints first)
   bench [NAME]    every benchmark, or the one named; `bench --list` names them
+  fuzz [TARGET [SECONDS]]
+                  the fuzz targets under libFuzzer, each for a minute
   demo [ARGS]     a platform with real devices, live: cargo run --release -- demo ARGS
   device [ARGS]   the program as it is shipped to a device; ARGS go to cargo: --target aarch64-unknown-linux-gnu
   man [DIR]       the manual pages of every command, in target/man or DIR
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         "bench" => bench::run(&rest),
         "demo" => demo::run(&rest),
         "device" => device::run(&rest),
+        "fuzz" => fuzz::run(&rest),
         "package" => package::run(&rest),
         "man" => man::run(&rest),
         "help" | "--help" | "-h" => return help(),

@@ -85,6 +85,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         self.output.len()
     }
 
+    /// Bytes of memory that its buffers take: what was read and is no packet yet, what was encoded and not written.
+    pub fn buffers(&self) -> usize {
+        self.input.capacity() + self.output.capacity()
+    }
+
     /// Where the next packet will begin, counted in bytes from the first one on.
     pub fn end_of_output(&self) -> u64 {
         self.written + self.output.len() as u64

@@ -19,6 +19,8 @@ mod agent_receipts;
 mod applications;
 #[cfg(feature = "platform")]
 mod backup;
+#[cfg(feature = "platform")]
+mod churn;
 #[cfg(all(feature = "device", feature = "platform"))]
 mod cli;
 #[cfg(feature = "device")]
