@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use tesaiot_broker::{Config, Rate};
 
-/// Bounds that hurt no device in order and stop one that runs wild. A device that delivers what it kept for weeks comes
-/// under the rate; it is held back, and loses nothing.
+/// Bounds that hurt no device in order and stop one that runs wild. A device that delivers what it kept for weeks has two
+/// million messages at full speed; beyond that it is held back for minutes before it is let go, and loses nothing.
 pub(super) fn defaults(announcements: Vec<(String, String)>) -> Config {
     Config {
-        publish_rate: Some(Rate { per_second: 20_000, burst: 200_000 }),
-        publish_bytes_rate: Some(Rate { per_second: 20_000_000, burst: 200_000_000 }),
+        publish_rate: Some(Rate { per_second: 20_000, burst: 2_000_000 }),
+        publish_bytes_rate: Some(Rate { per_second: 20_000_000, burst: 1_000_000_000 }),
+        publish_patience: Duration::from_secs(300),
         announcements,
         ..Config::default()
     }

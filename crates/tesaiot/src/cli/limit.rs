@@ -14,13 +14,13 @@ use super::span::Span;
 #[derive(Args)]
 #[command(next_help_heading = "Limits of the MQTT ports (RATE: 100/s, or 100/s,5000 with so many at once; none)")]
 pub(crate) struct LimitArgs {
-    /// Messages that one device may publish: it is not read while it is ahead [default: 20000/s]
+    /// Messages that one device may publish: it is not read while it is ahead [default: 20000/s,2000000]
     #[arg(long, value_name = "RATE")]
     publish_rate: Option<Limit>,
-    /// The same in bytes of topic and payload [default: 20MB/s]
+    /// The same in bytes of topic and payload [default: 20MB/s,1GB]
     #[arg(long, value_name = "RATE")]
     publish_bytes_rate: Option<Limit>,
-    /// How long a device may be ahead of these without a pause, before it is disconnected (MQTT 5: 0x97) [default: 1m]
+    /// How long a device may be ahead of these without a pause, before it is disconnected (MQTT 5: 0x97) [default: 5m]
     #[arg(long, value_name = "SPAN")]
     publish_patience: Option<Span>,
     /// Connections at a time, in all; open files bound them too [default: 100000]

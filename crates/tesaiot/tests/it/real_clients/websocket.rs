@@ -17,7 +17,7 @@ use super::stored;
 use crate::support::device::Device;
 use crate::support::paho::{Paho, PahoOptions, PahoVersion};
 use crate::support::platform::TestPlatform;
-use crate::support::wire::{Connect, Wire, publish};
+use crate::support::wire::{Connect, Wire, packet, publish};
 
 #[test]
 fn paho_over_websocket() {
@@ -81,6 +81,29 @@ fn websocket_authenticates_as_the_password_port_does() {
         }
     });
     stored(&platform, &device, "two", &json!(2));
+}
+
+/// An application is as good here as on the ports for bytes.
+#[test]
+fn an_application_reads_over_websocket() {
+    let platform = TestPlatform::start();
+    let device = platform.device("ws-device", AuthMode::ServerTls);
+    let body = br#"{"name":"board","topics":["device/+/telemetry"]}"#;
+    let made = platform.operator().post("/mqtt-tokens", body).expect(201);
+    let token = made["token"].as_str().expect("a token");
+    Runtime::new().expect("a runtime").block_on(async {
+        let mut socket = open(&platform, &device).await;
+        let connect = Connect { login: Some((token, token)), ..Connect::new(Version::V3, "board") };
+        socket.send(Message::binary(connect.packet())).await.expect("it takes bytes");
+        assert_eq!(next(&mut socket).await, [0x20, 2, 0, 0]);
+        let filters = [&[0, 1, 0, 18][..], b"device/+/telemetry", &[1, 0, 8], b"device/#", &[1]].concat();
+        socket.send(Message::binary(packet(0x82, &filters))).await.expect("it takes bytes");
+        assert_eq!(next(&mut socket).await, [0x90, 4, 0, 1, 1, 0x80], "what it was granted, and no more");
+        let mut own = Wire::login(platform.mqtt_tls(), &device, Version::V3);
+        assert_eq!(own.acknowledged(1, &device.topic("telemetry"), b"{\"n\":1}"), 0);
+        let heard = next(&mut socket).await;
+        assert!(heard[0] & 0xf0 == 0x30 && heard.ends_with(b"{\"n\":1}"), "{heard:02x?}");
+    });
 }
 
 type Socket = WebSocketStream<tesaiot_tls::ClientStream<tokio::net::TcpStream>>;
