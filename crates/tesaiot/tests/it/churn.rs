@@ -198,7 +198,7 @@ fn held(platform: &PlatformProcess) -> (u64, u64) {
 fn register(platform_data: &std::path::Path, clients: u64) -> Vec<Churner> {
     let registry = Registry::open(&platform_data.join("registry.db")).expect("the registry");
     let make = |number| {
-        let id = DeviceId::new(&format!("churn-{number:05}")).expect("a device id");
+        let id = DeviceId::new(format!("churn-{number:05}")).expect("a device id");
         let new = NewDevice { id: id.clone(), name: String::new(), auth_mode: AuthMode::ServerTls };
         registry.create_device(&new, Timestamp::now()).expect("a device");
         let key = tesaiot_contract::secret::device_api_key(&id, [number as u8; 16]);
@@ -214,13 +214,13 @@ fn register(platform_data: &std::path::Path, clients: u64) -> Vec<Churner> {
     (0..clients).map(make).collect()
 }
 
-/// All clients for a while; returns them with what they know, and the longest the process was.
+/// All clients for a while; returns them with what they know, the largest the process was, and the story in words.
 fn storm(
     platform: &PlatformProcess,
     churners: Vec<Churner>,
     seconds: u64,
     data: &std::path::Path,
-) -> (Vec<Churner>, u64) {
+) -> (Vec<Churner>, u64, String) {
     let anchors = std::fs::read_to_string(data.join("ca/ca-chain.pem")).expect("the trust anchors");
     let settings = ClientSettings::new(TrustAnchors::from_pem(&anchors).expect("trust anchors"));
     let place = Arc::new(Place {
@@ -255,27 +255,28 @@ fn storm(
     });
     let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let (connections, refused) = (read(&place.connections), read(&place.refused));
-    println!(
+    let said = format!(
         "{} clients for {seconds} s: {connections} connections ({refused} more refused), {} take-overs, {} half-open sockets",
         place.clients,
         read(&place.taken_over),
         read(&place.half_open)
     );
     assert!(connections > place.clients / 4, "the storm was a breeze");
-    (churned, watching.join().expect("the watcher ends"))
+    (churned, watching.join().expect("the watcher ends"), said)
 }
 
-/// Waits until nobody is connected; then until memory is below `bound`, or `patience` is over. Returns what it came to,
-/// and what of it the store holds.
-fn settled(platform: &PlatformProcess, patience: Duration, bound: impl Fn(u64) -> u64) -> (u64, u64) {
-    let deadline = Instant::now() + patience;
+/// Waits until nobody is connected, and for `time`; then until memory is below `bound`, at most for [`SETTLE`]. Returns
+/// what it came to, and what of it the store holds.
+fn settled(platform: &PlatformProcess, time: Duration, bound: impl Fn(u64) -> u64) -> (u64, u64) {
+    let begun = Instant::now();
     loop {
         let (open_bytes, connections) = held(platform);
         let now = resident(platform.id());
-        if connections == 0 && (now <= bound(open_bytes) || Instant::now() > deadline) {
+        let waited = begun.elapsed();
+        if connections == 0 && waited >= time && (now <= bound(open_bytes) || waited >= SETTLE) {
             return (now, open_bytes);
         }
-        assert!(Instant::now() < deadline + SETTLE, "{connections} connections are left");
+        assert!(waited < 2 * SETTLE, "{connections} connections are left");
         std::thread::sleep(Duration::from_millis(500));
     }
 }
@@ -287,12 +288,15 @@ fn clients_that_come_and_go_leave_nothing_behind_and_lose_nothing() {
     let data = directory.path().join("data");
     let platform = PlatformProcess::start(&data);
     let churners = register(&data, clients);
+    let time = Duration::from_secs(seconds / 4).min(SETTLE);
     // Whatever is made once and stays is made by a short storm.
-    let (churners, _) = storm(&platform, churners, (seconds / 10).clamp(2, 30), &data);
-    let (base, base_open) = settled(&platform, Duration::from_secs(seconds.clamp(1, 20)), |_| 0);
-    let (churners, most) = storm(&platform, churners, seconds, &data);
+    let (churners, _, said) = storm(&platform, churners, (seconds / 10).clamp(2, 30), &data);
+    println!("{said}");
+    let (base, base_open) = settled(&platform, time, |_| u64::MAX);
+    let (churners, most, said) = storm(&platform, churners, seconds, &data);
+    println!("{said}");
     let bound = |open: u64| base + open.saturating_sub(base_open) + SLACK;
-    let (after, after_open) = settled(&platform, SETTLE, bound);
+    let (after, after_open) = settled(&platform, time, bound);
     let mb = |bytes: u64| bytes as f64 / 1e6;
     println!(
         "resident: {:.1} MB after the first storm, {:.1} at most, {:.1} when all were gone (the store's open samples: {:.1} and {:.1} MB)",
