@@ -192,17 +192,17 @@ impl Commands {
                 is_complete = false;
                 continue;
             };
+            // Noted first: a quick device answers before the note is on the disk, and by the name alone it must be found.
+            let (registry, id) = (self.registry.clone(), command.id.clone());
+            let noted = tokio::task::spawn_blocking(move || registry.command_sent(&id, Timestamp::now())).await;
+            if let Ok(Err(error)) = noted {
+                tracing::warn!(%device, %error, "that a command is sent could not be noted");
+            }
             if broker.publish(&Message::new(topic, body(&command), QoS::AtLeastOnce)) == 0 {
                 is_complete = false;
                 continue;
             }
-            let id = command.id.clone();
             self.waiting().entry(device.clone()).or_default().ids.insert(command.id);
-            let registry = self.registry.clone();
-            let noted = tokio::task::spawn_blocking(move || registry.command_sent(&id, Timestamp::now())).await;
-            if let Ok(Err(error)) = noted {
-                tracing::warn!(%device, %error, "that a command was sent could not be noted");
-            }
         }
         if is_complete && let Some(handed) = self.waiting().get_mut(&device) {
             handed.looked = wanted;
