@@ -100,6 +100,6 @@ fn blank(serial: Serial, period: Period) -> Result<CertificateParams, rcgen::Err
     Ok(parameters)
 }
 
-fn date_time(time: Timestamp) -> Result<ASN1Time, rcgen::Error> {
+pub(crate) fn date_time(time: Timestamp) -> Result<ASN1Time, rcgen::Error> {
     ASN1Time::from_timestamp(time.as_second()).map_err(|_| rcgen::Error::Time)
 }

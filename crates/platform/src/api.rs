@@ -38,6 +38,7 @@ use crate::incidents::Incidents;
 use crate::ingest::Ingest;
 use crate::presence::Presence;
 use crate::provisioning::Provisioning;
+use crate::revocations::Revocations;
 
 use problem::Problem;
 pub(crate) use server::Server;
@@ -67,6 +68,7 @@ pub(crate) struct State {
     limits: Arc<Limits>,
     /// The same for a batch, whose bytes the request body's limit bounds.
     batch_limits: Arc<Limits>,
+    revocations: Revocations,
     password_checks: Arc<Semaphore>,
     /// Places for live feeds.
     feeds: Arc<Semaphore>,
@@ -121,6 +123,7 @@ impl State {
             organization: mqtt_tokens::organization(organization).into(),
             limits: Arc::new(limits),
             batch_limits: Arc::new(batch_limits),
+            revocations: Revocations::default(),
             password_checks: Arc::new(Semaphore::new(PASSWORD_CHECKS)),
             feeds: Arc::new(Semaphore::new(LIVE_FEEDS)),
             exports: Arc::new(Semaphore::new(EXPORTS)),
@@ -135,6 +138,10 @@ pub(crate) fn router(state: State) -> Router {
     let paths = Router::new()
         .route("/health", get(public::health))
         .route("/certificates/public/ca-certificate", get(public::ca_certificate))
+        .route("/ca/root", get(public::root))
+        .route("/ca/intermediate", get(public::intermediate))
+        .route("/ca/crl", get(public::revocation_list))
+        .route("/ca/crl.pem", get(public::revocation_list_pem))
         .route("/auth/login", post(login::login))
         .route("/telemetry", post(telemetry::post))
         .route("/telemetry/batch", post(telemetry::post_batch))
@@ -192,6 +199,7 @@ pub(crate) fn device_router(state: State) -> Router {
         .route("/telemetry/batch", post(telemetry::post_batch))
         .route("/devices/{id}", get(devices::show))
         .route("/devices/{id}/csr", post(certificates::request))
+        .route("/devices/{id}/config", get(commands::config))
         .route("/devices/{id}/telemetry", post(telemetry::post_for_device));
     Router::new()
         .nest("/api/v1/external", paths.clone())

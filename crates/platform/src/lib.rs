@@ -17,6 +17,7 @@
 //! | `sessions` | the broker's sessions on disk |
 //! | [`provisioning`] | devices and their credentials, from creation to revocation |
 //! | `enrolment` | certificates for keys that devices made themselves |
+//! | `revocations` | which certificates are taken back, for other verifiers |
 //! | `api` | HTTPS: REST and the live feed |
 //! | `first_start` | what exists after the first start and not before |
 //! | [`data_dir`] | what is where on disk |
@@ -41,6 +42,7 @@ mod open_files;
 mod presence;
 pub mod provisioning;
 mod receipts;
+mod revocations;
 mod server_renewal;
 mod sessions;
 

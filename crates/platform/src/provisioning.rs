@@ -64,7 +64,7 @@ pub(crate) struct Provisioning {
 
 impl Provisioning {
     /// Runs registry work where it may block.
-    async fn blocking<T: Send + 'static>(
+    pub(crate) async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Self) -> Result<T, ProvisioningError> + Send + 'static,
     ) -> Result<T, ProvisioningError> {

@@ -2,10 +2,13 @@
 
 #[cfg(feature = "device")]
 mod agent;
+#[cfg(feature = "device")]
+mod foreign;
 mod mqtt;
 #[cfg(feature = "device")]
 mod renewal;
 mod requests;
+mod revocations;
 mod tokens;
 mod with_certificate;
 

@@ -30,6 +30,7 @@ fn a_certificate_is_who_the_device_is() {
     rest.post("/devices/pump-7/telemetry", b"{\"n\":4}").expect(201);
     assert_eq!(rest.get("/devices/pump-7").expect(200)["device_id"], "pump-7");
     rest.get("/external/devices/pump-7").expect(200);
+    rest.get("/devices/pump-7/config").expect(200);
     rest.get("/health").expect(200);
     // Another device's things are not its own, whatever key it brings beside its certificate.
     for rest in [rest.clone(), rest.clone().with_header("X-API-KEY", other.api_key())] {
