@@ -15,20 +15,24 @@ const FRESH: Duration = Duration::from_secs(2);
 
 /// The last list. Clones share it.
 #[derive(Clone, Default)]
-pub(crate) struct Revocations(Arc<Mutex<Option<(Instant, Arc<RevocationList>)>>>);
+pub(crate) struct Revocations(Arc<Mutex<Option<Made>>>);
+
+/// A list, and when it was made.
+struct Made {
+    at: Instant,
+    list: Arc<RevocationList>,
+}
 
 impl Revocations {
     /// The list as of now, or of a moment ago.
     pub(crate) async fn list(&self, provisioning: &Provisioning) -> Result<Arc<RevocationList>, ProvisioningError> {
         // Held over the making: those who ask meanwhile wait for the one list.
         let mut last = self.0.lock().await;
-        if let Some((at, list)) = &*last
-            && at.elapsed() < FRESH
-        {
-            return Ok(Arc::clone(list));
+        if let Some(made) = last.as_ref().filter(|made| made.at.elapsed() < FRESH) {
+            return Ok(Arc::clone(&made.list));
         }
         let list = Arc::new(provisioning.revocation_list().await?);
-        *last = Some((Instant::now(), Arc::clone(&list)));
+        *last = Some(Made { at: Instant::now(), list: Arc::clone(&list) });
         Ok(list)
     }
 }
