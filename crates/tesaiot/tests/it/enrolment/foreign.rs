@@ -17,6 +17,9 @@ use crate::support::mosquitto::{self, Mosquitto, ServerTls};
 use crate::support::process::{Running, run};
 use crate::support::{PATIENCE, wait_until};
 
+/// What somebody makes of a request.
+type Sign<'a> = &'a dyn Fn(&str) -> String;
+
 /// A root that signs what it is asked to, for six years that are over tomorrow, or for a hundred.
 struct Root {
     issuer: Issuer<'static, KeyPair>,
@@ -176,7 +179,7 @@ fn what_is_no_certificate_of_this_device_and_key_is_not_even_tried() {
         let request = params.serialize_request(&stranger).expect("a request").pem().expect("PEM");
         scene.root.sign(&request, "pi-1")
     };
-    let sign: [(&str, &dyn Fn(&str) -> String); 3] = [
+    let sign: [(&str, Sign<'_>); 3] = [
         ("pi-1", &foreign),
         ("pi-2", &|request: &str| scene.root.sign(request, "pi-22")),
         ("pi-3", &|_: &str| "hello".to_owned()),
