@@ -14,7 +14,7 @@ use rustls::ServerConfig;
 use rustls::server::{NoServerSessionStorage, ServerSessionMemoryCache};
 
 use crate::error::ConfigError;
-use crate::provider::provider;
+use crate::provider::provider_of_server;
 use crate::server_identity::ServerIdentityHandle;
 use crate::trust::TrustAnchors;
 use crate::verify;
@@ -45,7 +45,7 @@ pub fn server_config(
     versions: Versions,
     alpn: &[&[u8]],
 ) -> Result<Arc<ServerConfig>, ConfigError> {
-    let builder = ServerConfig::builder_with_provider(provider())
+    let builder = ServerConfig::builder_with_provider(provider_of_server())
         .with_protocol_versions(versions.supported())
         .map_err(ConfigError::Settings)?;
     let (builder, may_resume) = match client_certificates {
@@ -58,6 +58,8 @@ pub fn server_config(
         }
     };
     let mut config = builder.with_cert_resolver(identity.resolver());
+    // OpenSSL and rustls name AES-256 with SHA-384 first, whatever it costs the other end.
+    config.ignore_client_order = true;
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     if may_resume {
         config.session_storage = ServerSessionMemoryCache::new(REMEMBERED_SESSIONS);
