@@ -121,7 +121,7 @@ pub(crate) fn mode(path: &Path, mode: u32) {
 pub(crate) fn tesaiot(bundle: &Path, word: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tesaiot"));
     let place = bundle.parent().expect("a bundle lies in a directory");
-    command.env_clear().current_dir(place).arg(word).arg("--certs-dir").arg(bundle);
+    command.env_clear().env("HOME", place).current_dir(place).arg(word).arg("--certs-dir").arg(bundle);
     command
 }
 
