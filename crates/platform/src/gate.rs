@@ -130,7 +130,8 @@ impl Host for Gate {
         let Identity::Device(device, proof) = &**identity else { return Verdict::Withhold };
         match DeviceTopic::parse(&message.topic) {
             Ok(topic) if topic.kind == TopicKind::CommandSigningRequest => {
-                self.certify(device, proof, topic, message.payload, receipt).await
+                // On the heap: a connection has room for the longest way of a message for all of its life.
+                Box::pin(self.certify(device, proof, topic, message.payload, receipt)).await
             }
             Ok(topic) => {
                 // Before it is acknowledged; while the registry fails the device keeps its answer.

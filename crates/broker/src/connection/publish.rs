@@ -198,13 +198,15 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
         let position = batch.submit();
         // What was known before was acknowledged before, perhaps on a connection that ended too early to say so.
         self.require(if known && durable { shared.ledger.position() } else { position });
+        if !answers.is_empty() {
+            self.last_progress = Instant::now();
+        }
         for Acknowledgement { packet_id, qos, reason } in answers {
             match qos {
                 QoS::ExactlyOnce => self.link.send(Packet::PublishReceived(answer(packet_id, reason)))?,
                 _ if is_refusal(reason) => self.link.send(Packet::PublishAck(answer(packet_id, reason)))?,
                 _ => self.link.send_puback(packet_id),
             }
-            self.last_progress = Instant::now();
         }
         Ok(())
     }

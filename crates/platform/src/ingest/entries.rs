@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 use tesaiot_contract::telemetry::{self, Limits, PayloadError};
-use tesaiot_contract::{DeviceId, DeviceTopic, TelemetryType, TopicKind};
+use tesaiot_contract::{DeviceId, DeviceTopic, Sample, TelemetryType, TopicKind};
 use tesaiot_mqtt::packet::PublishAckReason;
 use tesaiot_store::telemetry::Entry;
 
@@ -23,7 +23,8 @@ pub(super) fn of_message(
     let understood = match &topic.kind {
         TopicKind::Telemetry(kind) => {
             let kind = kind.as_ref().map(AsRef::as_ref);
-            samples(device, kind, &payload, received_at, limits).map(|(entries, _)| entries)
+            let samples = telemetry::parse(device, kind, &payload, received_at, limits);
+            samples.map(|samples| of_samples(device, kind, samples, received_at))
         }
         // Everything else that may be published is kept as it came: status, events, responses to commands.
         _ if payload.len() > limits.max_payload_bytes => {
@@ -49,7 +50,7 @@ pub(super) fn answer(error: &PayloadError) -> PublishAckReason {
     }
 }
 
-/// The entries of a telemetry payload.
+/// The entries of a telemetry payload that came by HTTP, and what its sender is told of them.
 pub(super) fn samples(
     device: &DeviceId,
     kind: Option<&str>,
@@ -63,11 +64,12 @@ pub(super) fn samples(
         metrics: samples.iter().flat_map(|sample| &sample.metrics).map(|metric| metric.name.to_string()).collect(),
         time: samples.first().and_then(|sample| sample.time).unwrap_or(received_at),
     };
-    let entries = samples
-        .into_iter()
-        .map(|sample| Entry::Sample { device: device.clone(), kind: kind.map(Into::into), received_at, sample })
-        .collect();
-    Ok((entries, accepted))
+    Ok((of_samples(device, kind, samples, received_at), accepted))
+}
+
+fn of_samples(device: &DeviceId, kind: Option<&str>, samples: Vec<Sample>, received_at: Timestamp) -> Vec<Entry> {
+    let entry = |sample| Entry::Sample { device: device.clone(), kind: kind.map(Into::into), received_at, sample };
+    samples.into_iter().map(entry).collect()
 }
 
 /// What stands in a batch, `{"telemetry":[…],"types":[…]}`: the array, not yet looked at, and of each sample the type that
