@@ -48,6 +48,7 @@ impl Agent {
         self.link =
             Some(Link { host: host.clone(), port, tls_version, since: Instant::now(), last_acknowledged: None });
         self.emit(Event::Connected { host, port, tls_version });
+        self.receipts.connected();
         self.kept.outbox.rewind();
         self.kept.outbox.hold(self.receipts.held());
         self.commands.rewind();

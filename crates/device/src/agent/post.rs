@@ -45,6 +45,7 @@ impl Agent {
     ) -> PostingEnded {
         let began = Instant::now();
         let mut link: Option<https::Link> = None;
+        self.receipts.left_broker();
         self.kept.outbox.rewind();
         // After a batch that was refused for one of its samples, one at a time: the others are not refused with it.
         let mut alone: usize = 0;

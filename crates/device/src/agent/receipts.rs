@@ -71,6 +71,20 @@ impl Receipts {
         Self { confirm, known: VecDeque::new(), held: VecDeque::new(), heard: None, patience: RESEND[0] }
     }
 
+    /// A connection begins. What was said over one before it is not believed any longer: the platform may be another
+    /// one, or the same as it was yesterday, out of a backup. What counts is said again.
+    pub(super) fn connected(&mut self) {
+        self.known.clear();
+    }
+
+    /// Samples go another way than by the broker, and nothing is held for it: what it has is sent again too. A ticket
+    /// that outlived the connection it was given out for may be that of another message by the time it is named.
+    pub(super) fn left_broker(&mut self) {
+        self.known.clear();
+        self.held.clear();
+        self.patience = RESEND[0];
+    }
+
     /// Whether the platform says that it has this message.
     fn covers(&self, boot: &str, seq: u64) -> bool {
         self.known.iter().any(|receipt| *receipt.boot == *boot && receipt.contains(seq))
@@ -217,10 +231,20 @@ mod tests {
         tokio::time::advance(RESEND[0]).await;
         assert_eq!(receipts.overdue(), [109, 110].map(Ticket::of));
         assert_eq!((receipts.waiting(), receipts.patience), (0, 2 * RESEND[0]));
+        receipts.connected();
+        assert!(!receipts.covers("a", 8), "not said over this connection");
         for run in 0..20 {
             receipts.hear(receipt(&run.to_string(), 1, &[]));
         }
         assert_eq!(receipts.known.len(), MOST_RUNS);
-        assert!(!receipts.covers("a", 8), "forgotten towards not stored");
+        assert!(!receipts.covers("0", 1) && receipts.covers("19", 1), "forgotten towards not stored");
+    }
+
+    #[test]
+    fn nothing_is_held_for_a_broker_that_was_left() {
+        let mut receipts = Receipts::new(Confirm::Receipts);
+        receipts.held.push_back(Held { ticket: Ticket::of(7), boot: "a".into(), seq: 7, since: Instant::now() });
+        receipts.left_broker();
+        assert_eq!(receipts.hear(receipt("a", 9, &[])), (Vec::new(), Vec::new()));
     }
 }
