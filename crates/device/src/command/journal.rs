@@ -14,8 +14,11 @@ use serde::{Deserialize, Serialize};
 use super::{Answer, State};
 use crate::state_file;
 
-/// How many commands are remembered.
-const KEPT: usize = 64;
+/// How many commands are remembered: more than a platform hands over at once, which is 100.
+const KEPT: usize = 256;
+/// How many there may be at all, with those whose answer the broker does not have. More than these are only reached by a
+/// flood that is not answered; the oldest is given up then.
+const MOST: usize = 1024;
 /// Longest result that is kept with its answer, in bytes of JSON; a longer one is answered once and not again.
 const MOST_RESULT: usize = 4 * 1024;
 
@@ -79,7 +82,12 @@ impl Journal {
             None => self.entries.push_back(Entry { answer: kept, told: false }),
         }
         while self.entries.len() > KEPT {
-            self.entries.pop_front();
+            let told = self.entries.iter().position(|entry| entry.told);
+            match told {
+                Some(index) => drop(self.entries.remove(index)),
+                None if self.entries.len() > MOST => drop(self.entries.pop_front()),
+                None => break,
+            }
         }
         self.write()
     }
@@ -149,14 +157,23 @@ mod tests {
     }
 
     #[test]
-    fn few_are_kept() {
+    fn few_are_kept_and_none_goes_before_it_is_told() {
         let mut journal = Journal::open(None);
-        for number in 0..200 {
+        let last = KEPT + 100;
+        for number in 0..=last {
             journal.keep(&answer(&number.to_string(), State::Done)).unwrap();
         }
-        assert_eq!(journal.entries.len(), KEPT);
-        assert_eq!((journal.look_up("135"), journal.untold().len()), (Known::New, KEPT));
-        journal.told(&answer("199", State::Done));
-        assert_eq!(journal.untold().len(), KEPT - 1);
+        assert_eq!(journal.untold().len(), last + 1, "all of them are to be told");
+        for number in 0..last {
+            journal.told(&answer(&number.to_string(), State::Done));
+        }
+        journal.keep(&answer("next", State::Received)).unwrap();
+        assert_eq!((journal.entries.len(), journal.untold().len()), (KEPT, 1));
+        assert_eq!((journal.look_up("0"), journal.look_up("101")), (Known::New, Known::New));
+        assert!(matches!(journal.look_up(&last.to_string()), Known::Before(_)));
+        for number in 0..2 * MOST {
+            journal.keep(&answer(&format!("flood {number}"), State::Done)).unwrap();
+        }
+        assert_eq!(journal.entries.len(), MOST);
     }
 }
