@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, UnixTime};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::client_identity::ClientIdentity;
@@ -76,12 +78,14 @@ impl TrustAnchors {
 }
 
 impl TrustAnchors {
-    /// Judges a client's certificate as a server with these anchors would, at this machine's time.
+    /// Judges a client's certificate as a server with these anchors would at `now`. Dates are judged before anything
+    /// else: one that is out of its time was not led to an anchor.
     ///
     /// # Errors
     /// What that server would find wrong with it.
-    pub fn judge_client(&self, identity: &ClientIdentity) -> Result<(), CertificateFault> {
-        verify::judge_client(self, identity.chain())
+    pub fn judge_client(&self, identity: &ClientIdentity, now: Timestamp) -> Result<(), CertificateFault> {
+        let since_epoch = Duration::from_secs(u64::try_from(now.as_second()).unwrap_or(0));
+        verify::judge_client(self, identity.chain(), UnixTime::since_unix_epoch(since_epoch))
             .map_err(|(reason, end)| CertificateFault::new(&reason, Some(identity.summary()), end))
     }
 }

@@ -42,13 +42,13 @@ pub(crate) fn client_verifier(
 /// Why a client's chain is not believed, and where it ends when it leads to no anchor.
 type Disbelief = (CertificateError, Option<ChainEnd>);
 
-/// What a server that trusts `trust` says of a client's chain, now.
-pub(crate) fn judge_client(trust: &TrustAnchors, chain: &[CertificateDer<'_>]) -> Result<(), Disbelief> {
+/// What a server that trusts `trust` says of a client's chain at `now`.
+pub(crate) fn judge_client(trust: &TrustAnchors, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<(), Disbelief> {
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(&trust.roots), provider()).build();
     let verifier = verifier.map_err(|_| (CertificateError::UnknownIssuer, None))?;
     let [leaf, sent @ ..] = chain else { return Err((CertificateError::BadEncoding, None)) };
     let issuers = with_known(sent, &trust.intermediates);
-    match verifier.verify_client_cert(leaf, &issuers, UnixTime::now()) {
+    match verifier.verify_client_cert(leaf, &issuers, now) {
         Ok(_) => Ok(()),
         Err(Error::InvalidCertificate(reason)) => Err((reason, chain::end_of(leaf, &issuers, &trust.roots))),
         Err(_) => Err((CertificateError::BadEncoding, None)),

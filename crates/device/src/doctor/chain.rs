@@ -1,5 +1,6 @@
 //! Whether the device's certificate is one that its own platform believes.
 
+use jiff::Timestamp;
 use tesaiot_tls::TrustAnchors;
 
 use super::examination::Examination;
@@ -19,7 +20,7 @@ fn look(examination: &Examination) -> Finding {
     };
     let trust = settings.bundle.require_trust_anchor().ok().map(TrustAnchors::from_pem);
     let Some(Ok(trust)) = trust else { return Finding::needs("bundle files") };
-    match trust.judge_client(identity) {
+    match trust.judge_client(identity, Timestamp::now()) {
         Ok(()) => Finding::passed(format!(
             "client_cert.pem leads to ca-chain.pem, certificates sent: {}",
             identity.chain().len()

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tesaiot_contract::bundle::{Bundle, ClientCertificate};
 use tesaiot_contract::{DeviceId, Endpoints, Secret};
-use tesaiot_tls::{CertificateFault, ClientIdentity, TrustAnchors};
+use tesaiot_tls::{ClientIdentity, TrustAnchors};
 
 use super::error::IdentityError;
 use super::key::DeviceKey;
@@ -59,9 +59,42 @@ pub(crate) fn check(
     let credentials = credentials.map_err(IdentityError::Unusable)?;
     let identity = credentials.identity().cloned().ok_or(IdentityError::Answer)?;
     let trust = TrustAnchors::from_pem(trust_anchor_pem).map_err(CredentialsError::from);
-    match trust.map_err(IdentityError::Unusable)?.judge_client(&identity) {
-        // Its dates were judged above, by a clock that may know better than the system's.
-        Ok(()) | Err(CertificateFault::Expired { .. } | CertificateFault::NotYetValid { .. }) => Ok(identity),
-        Err(fault) => Err(IdentityError::OtherAuthority(fault.to_string())),
+    let judged = trust.map_err(IdentityError::Unusable)?.judge_client(&identity, now);
+    judged.map(|()| identity).map_err(|fault| IdentityError::OtherAuthority(fault.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
+
+    use super::*;
+
+    /// A certificate of the year 2020 by an authority of ten years around it.
+    fn issued(authority: &CertifiedIssuer<'_, KeyPair>, key: &DeviceKey) -> String {
+        let mut parameters = CertificateParams::default();
+        parameters.distinguished_name.push(DnType::CommonName, "pump-7");
+        parameters.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        (parameters.not_before, parameters.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1));
+        let key = KeyPair::from_pem(key.pem().expose()).unwrap();
+        parameters.signed_by(&key, authority).unwrap().pem()
+    }
+
+    fn authority() -> CertifiedIssuer<'static, KeyPair> {
+        let mut parameters = CertificateParams::default();
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        parameters.distinguished_name.push(DnType::CommonName, "Test CA");
+        (parameters.not_before, parameters.not_after) = (date_time_ymd(2015, 1, 1), date_time_ymd(2025, 1, 1));
+        CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn another_authority_is_found_at_a_time_that_is_not_the_systems() {
+        let (ours, other, key) = (authority(), authority(), DeviceKey::generate().unwrap());
+        let (device, anchor) = ("pump-7".parse().unwrap(), ours.pem());
+        let check = |chain: &str, now: &str| check(&device, chain, key.pem(), &anchor, now.parse().unwrap());
+        check(&issued(&ours, &key), "2020-06-01T00:00:00Z").expect("good at the time that is known");
+        let judged = check(&issued(&other, &key), "2020-06-01T00:00:00Z");
+        assert!(matches!(judged, Err(IdentityError::OtherAuthority(_))), "{judged:?}");
+        assert!(check(&issued(&ours, &key), "2022-06-01T00:00:00Z").is_err());
     }
 }
