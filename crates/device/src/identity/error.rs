@@ -26,6 +26,12 @@ pub enum IdentityError {
         /// Why
         source: io::Error,
     },
+    /// What is kept there could be another user's.
+    #[error("{} is a link, or another user's, or open to others", path.display())]
+    NotPrivate {
+        /// The file or directory
+        path: PathBuf,
+    },
     /// Somebody else is at it.
     #[error("another enrolment or renewal is at work in {}", path.display())]
     Busy {
@@ -72,6 +78,9 @@ impl IdentityError {
             Self::KeyKind => "renew it with the tool that made it, or enrol anew: tesaiot agent enroll --again",
             Self::File { .. } => {
                 "the user this runs as must be allowed to write into the bundle's directory, and the disk must have space"
+            }
+            Self::NotPrivate { .. } => {
+                "if you made it, give it to the user this runs as alone (chown, chmod go=); otherwise remove it"
             }
             Self::Busy { .. } => "wait for it to end; it is in no danger",
             Self::Bundle(error) => error.hint(),

@@ -20,7 +20,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
 use tesaiot_contract::Secret;
@@ -59,6 +59,8 @@ impl IdentityFiles {
     pub(crate) fn open(directory: &Path) -> Result<Self, IdentityError> {
         let identity = directory.join("identity");
         create_directory(&identity).map_err(failed(&identity))?;
+        // Whoever can write there can put a key of their own into it, and the platform would certify that.
+        require_private(&identity)?;
         let path = identity.join("lock");
         let lock = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed(&path))?;
         match lock.try_lock() {
@@ -84,6 +86,9 @@ impl IdentityFiles {
     /// The next pair: what an attempt before this one left, or a new key.
     pub(crate) fn pending(&self) -> Result<Pending, IdentityError> {
         let directory = self.identity.join(PENDING);
+        for path in [&directory, &directory.join(KEY), &directory.join(CERTIFICATE)] {
+            require_private(path)?;
+        }
         let read = |name: &str| read(&directory.join(name));
         if let Some(text) = read(KEY)?
             && let Ok(key) = DeviceKey::from_pem(&Secret::new(text.as_str()))
@@ -219,6 +224,19 @@ fn read(path: &Path) -> Result<Option<Zeroizing<String>>, IdentityError> {
         Ok(_) => fs::read_to_string(path).map(|text| Some(Zeroizing::new(text))).map_err(failed(path)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(failed(path)(error)),
+    }
+}
+
+/// That what is at `path`, if anything, is a file or directory that nobody but this user can have put there or read.
+fn require_private(path: &Path) -> Result<(), IdentityError> {
+    let metadata = match path.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        metadata => metadata.map_err(failed(path))?,
+    };
+    let is_ours = metadata.uid() == rustix::process::geteuid().as_raw();
+    match is_ours && !metadata.is_symlink() && metadata.mode() & 0o077 == 0 {
+        true => Ok(()),
+        false => Err(IdentityError::NotPrivate { path: path.to_owned() }),
     }
 }
 

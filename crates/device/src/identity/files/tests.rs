@@ -121,3 +121,26 @@ fn keys_are_the_owner_s_alone_and_one_program_s_at_a_time() {
     fs::write(directory.path().join("identity/pending/client_key.pem"), "half of a").unwrap();
     files.pending().unwrap();
 }
+
+#[test]
+fn a_key_that_others_could_have_planted_is_not_taken() {
+    use std::os::unix::fs::PermissionsExt;
+    let (bundle, _) = plain_bundle();
+    let files = IdentityFiles::open(bundle.path()).unwrap();
+    drop(files.pending().unwrap());
+    let (identity, pending) = (bundle.path().join("identity"), bundle.path().join("identity/pending"));
+    let mode = |path: &Path, mode: u32| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    for (path, open, private) in [(&pending, 0o770, 0o700), (&pending.join(KEY), 0o640, 0o600)] {
+        mode(path, open);
+        assert!(matches!(files.pending(), Err(IdentityError::NotPrivate { .. })), "{}", path.display());
+        mode(path, private);
+    }
+    files.pending().unwrap();
+    let planted = bundle.path().join("planted");
+    fs::rename(pending.join(KEY), &planted).unwrap();
+    symlink(&planted, pending.join(KEY)).unwrap();
+    assert!(matches!(files.pending(), Err(IdentityError::NotPrivate { .. })));
+    drop(files);
+    mode(&identity, 0o755);
+    assert!(matches!(IdentityFiles::open(bundle.path()), Err(IdentityError::NotPrivate { .. })));
+}
