@@ -189,10 +189,10 @@ impl Agent {
         let now = Instant::now();
         let (outbox, status) = match &settings.data_directory {
             Some(directory) => {
-                let outbox = Outbox::open(&directory.join("outbox"), settings.outbox, &boot, now.into_std())?;
-                let socket = status::Socket::bind(directory);
+                let mut outbox = Outbox::open(&directory.join("outbox"), settings.outbox, &boot, now.into_std())?;
+                outbox.set_needs_receipts(settings.confirm == Confirm::Receipts, now.into_std());
                 let fail = |source| AgentError::StatusSocket { path: directory.clone(), source };
-                (outbox, socket.map_err(fail)?)
+                (outbox, status::Socket::bind(directory).map_err(fail)?)
             }
             None => (Outbox::in_memory(settings.outbox, &boot, now.into_std())?, status::Socket::default()),
         };

@@ -31,6 +31,12 @@ pub enum OutboxError {
         /// The number of the format
         format: u64,
     },
+    /// It belongs to an agent that waits for receipts, and what was to be done goes by acknowledgements.
+    #[error("{} belongs to an agent with --confirm receipts, and an acknowledgement says too little there", path.display())]
+    NeedsReceipts {
+        /// The outbox
+        path: PathBuf,
+    },
     /// The message is larger than any platform takes.
     #[error("a message of {bytes} bytes is larger than the {limit} that a platform takes")]
     TooLarge {
@@ -56,6 +62,9 @@ impl OutboxError {
             Self::Disk { .. } => "check the path, who may write there, and how much room the disk has",
             Self::InUse { .. } => "one agent works with one outbox: stop the other one, or use another --data-dir",
             Self::Later { .. } => "use the newer version of tesaiot, or another --data-dir",
+            Self::NeedsReceipts { .. } => {
+                "give --spool another directory, or start the agent once without --confirm receipts"
+            }
             Self::TooLarge { .. } | Self::NameTooLong { .. } => "send less in one message",
         }
     }

@@ -44,6 +44,7 @@ impl Outbox {
         outbox.done.insert_range(0, state.floor);
         outbox.ledger = state.ledger;
         outbox.delivered = state.delivered;
+        outbox.needs_receipts = state.needs_receipts;
         for mut segment in listing.segments {
             if !segment.is_closed {
                 let path = segment.path(directory);

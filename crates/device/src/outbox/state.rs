@@ -55,6 +55,8 @@ pub(super) struct State {
     pub(super) ledger: Ledger,
     /// Messages delivered since the outbox was made
     pub(super) delivered: u64,
+    /// Messages are done with when a receipt names them, not when a broker acknowledges them
+    pub(super) needs_receipts: bool,
 }
 
 /// What a slot held.
@@ -169,6 +171,7 @@ fn encode(generation: u64, state: &State) -> Vec<u8> {
         unsigned(&mut out, end - start);
         previous = end;
     }
+    unsigned(&mut out, u64::from(state.needs_receipts));
     debug_assert!(out.len() <= SLOT, "64 losses and 1,000 ranges fit into a slot");
     let length = (out.len() - HEADER) as u32;
     out[16..20].copy_from_slice(&length.to_le_bytes());
@@ -234,7 +237,9 @@ fn parse(reader: &mut Reader<'_>) -> Option<State> {
         done.insert_range(start, end);
         previous = end;
     }
-    Some(State { run, floor, next_number, done, removal, ledger, delivered })
+    // An outbox of an earlier version ends here.
+    let needs_receipts = reader.unsigned() == Some(1);
+    Some(State { run, floor, next_number, done, removal, ledger, delivered, needs_receipts })
 }
 
 fn parse_ledger(reader: &mut Reader<'_>) -> Option<Ledger> {

@@ -19,7 +19,7 @@ use tesaiot_mqtt::client::Published;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{Plan, Source, SourceError};
-use crate::outbox::{Durability, Entry, NewMessage, Options, Outbox, OutboxError};
+use crate::outbox::{Durability, Entry, NewMessage, Options, Outbox, OutboxError, WhenFull};
 use crate::random::Random;
 
 /// Messages on disk until they are acknowledged.
@@ -29,6 +29,12 @@ pub struct Spool {
     next_seq: u64,
     /// What waited when it was opened
     found: u64,
+    /// Messages of this run that it had no room for
+    lost: u64,
+    /// An acknowledgement says that a message is stored
+    is_confirmed_by_acknowledgement: bool,
+    /// Acknowledged, and kept all the same
+    unconfirmed: u64,
 }
 
 /// What became of a run with a spool.
@@ -38,6 +44,8 @@ pub struct Spooled {
     pub found: u64,
     /// Messages of this run that were kept
     pub kept: u64,
+    /// Messages of this run that there was no room for
+    pub lost: u64,
     /// Messages that wait for the next run
     pub waiting: u64,
     /// Whether all of them are on disk
@@ -48,15 +56,23 @@ impl Spool {
     /// Opens the spool of this data directory, or makes one. What is in it is sent again from its beginning.
     ///
     /// # Errors
-    /// The directory cannot be used, or an agent or another run works with it.
+    /// The directory cannot be used, or an agent or another run works with it; or it is that of an agent that confirms
+    /// by receipts, which a run does not wait for.
     pub fn open(data_directory: &Path) -> Result<Self, OutboxError> {
         // Every message is on the disk before it may leave: a run is short, and may be the last thing before a power cut.
-        let options = Options { durability: Durability::Every, ..Options::default() };
+        // What was promised to be kept is not given up for what comes later: who sends that is told.
+        let when_full = WhenFull::DropNewest;
+        let options = Options { durability: Durability::Every, when_full, ..Options::default() };
         let boot = format!("{:016x}", Random::from_system().bits());
-        let mut outbox = Outbox::open(&data_directory.join("outbox"), options, &boot, Instant::now().into_std())?;
+        let path = data_directory.join("outbox");
+        let mut outbox = Outbox::open(&path, options, &boot, Instant::now().into_std())?;
+        if outbox.needs_receipts() {
+            outbox.close(Instant::now().into_std());
+            return Err(OutboxError::NeedsReceipts { path });
+        }
         outbox.rewind();
         let found = outbox.waiting();
-        Ok(Self { outbox, next_seq: 1, found })
+        Ok(Self { outbox, next_seq: 1, found, lost: 0, is_confirmed_by_acknowledgement: true, unconfirmed: 0 })
     }
 
     /// Puts a message into it. False when there was no room.
@@ -67,14 +83,17 @@ impl Spool {
         let message =
             NewMessage { seq, time: Timestamp::now(), topic, payload: numbered.as_deref().unwrap_or(payload) };
         let kept = self.outbox.append(Instant::now().into_std(), &message);
-        kept.map_err(|source| SourceError::NotKept { number: seq, source })
+        let is_kept = kept.map_err(|source| SourceError::NotKept { number: seq, source })?;
+        self.lost += u64::from(!is_kept);
+        Ok(is_kept)
     }
 
     /// Ends in good order.
     pub fn close(self) -> Spooled {
-        let (waiting, kept) = (self.outbox.waiting(), self.next_seq - 1);
+        let (waiting, lost) = (self.outbox.waiting(), self.lost);
+        let kept = self.next_seq - 1 - lost;
         let is_safe = self.outbox.close(Instant::now().into_std());
-        Spooled { found: self.found, kept, waiting, is_safe }
+        Spooled { found: self.found, kept, lost, waiting, is_safe }
     }
 }
 
@@ -163,6 +182,11 @@ impl<'a, P: Source> Numbered<'a, P> {
         if self.more { self.source.remaining(self.count, self.taken) } else { 0 }
     }
 
+    /// From now on an acknowledgement does not say that a message is stored: what is acknowledged stays in the spool.
+    pub fn keep_acknowledged(&mut self) {
+        self.spool.is_confirmed_by_acknowledgement = false;
+    }
+
     /// Whether this run has messages that were not taken yet.
     pub fn has_more(&self) -> bool {
         self.more
@@ -187,7 +211,8 @@ impl<'a, P: Source> Numbered<'a, P> {
         let nanoseconds = self.interval.as_nanos().saturating_mul(u128::from(self.taken));
         let due = self.started.checked_add(Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX)));
         self.clock.as_mut().reset(due.unwrap_or(self.started + Duration::from_secs(86_400 * 365)));
-        self.spool.keep(self.topic, &payload)?;
+        // Without room it is counted as lost, and told at the end: what is in the spool is sent first.
+        let _ = self.spool.keep(self.topic, &payload)?;
         Poll::Ready(Ok(true))
     }
 }
@@ -224,7 +249,8 @@ impl<P: Source> Source for Numbered<'_, P> {
 
     fn remaining(&self, _count: u64, _sent: u64) -> u64 {
         // What was given and not answered is told by the run as lost.
-        let waiting = self.spool.outbox.waiting().saturating_sub(self.handed.len() as u64);
+        let answered_or_not = self.handed.len() as u64 + self.spool.unconfirmed;
+        let waiting = self.spool.outbox.waiting().saturating_sub(answered_or_not);
         waiting + self.not_taken()
     }
 
@@ -235,7 +261,10 @@ impl<P: Source> Source for Numbered<'_, P> {
     fn answered(&mut self, number: u64, outcome: &Published) {
         let Some(entry) = self.handed.remove(&number) else { return };
         match outcome {
-            Published::Acknowledged => drop(self.spool.outbox.confirm(entry.ticket)),
+            Published::Acknowledged if self.spool.is_confirmed_by_acknowledgement => {
+                self.spool.outbox.confirm(entry.ticket);
+            }
+            Published::Acknowledged => self.spool.unconfirmed += 1,
             // Nobody will take it another time either.
             Published::Refused(_) | Published::TooLarge { .. } => drop(self.spool.outbox.refuse(&entry)),
             // It may have arrived, and is sent again: the platform knows it by its number.
@@ -247,6 +276,37 @@ impl<P: Source> Source for Numbered<'_, P> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_outbox_that_is_confirmed_by_receipts_is_not_emptied_by_acknowledgements() {
+        let (folder, now) = (tempfile::tempdir().unwrap(), Instant::now().into_std());
+        let open = || Outbox::open(&folder.path().join("outbox"), Options::default(), "agent", now).unwrap();
+        let mut outbox = open();
+        outbox.set_needs_receipts(true, now);
+        // As after kill -9: nothing is closed in good order.
+        drop(outbox);
+        assert!(matches!(Spool::open(folder.path()), Err(OutboxError::NeedsReceipts { .. })));
+        let mut outbox = open();
+        assert!(outbox.needs_receipts());
+        outbox.set_needs_receipts(false, now);
+        drop(outbox);
+        assert!(!Spool::open(folder.path()).unwrap().outbox.needs_receipts());
+    }
+
+    #[test]
+    fn what_a_full_spool_has_no_room_for_is_counted_and_nothing_else_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut spool = Spool::open(folder.path()).unwrap();
+        let large = vec![b'x'; 200 * 1024];
+        let mut kept = 0;
+        while spool.keep("a", &large).unwrap() {
+            kept += 1;
+        }
+        assert!(kept > 300, "64 MiB");
+        assert!(!spool.keep("a", &large).unwrap());
+        let Spooled { kept: told, lost, waiting, is_safe, .. } = spool.close();
+        assert_eq!((told, lost, waiting, is_safe), (kept, 2, kept, true));
+    }
 
     fn text(payload: &str) -> Option<String> {
         Some(String::from_utf8(numbered(payload.as_bytes(), "b", 7)?).unwrap())

@@ -51,6 +51,18 @@ pub(crate) enum PublishError {
         /// Why they were not delivered
         source: Box<dyn Error + Send + Sync>,
     },
+    /// The spool was full.
+    #[error("{lost} of {taken} messages are lost: the spool in {} is full", directory.display())]
+    SpoolFull {
+        /// Messages of this run that there was no room for
+        lost: u64,
+        /// Messages of this run
+        taken: u64,
+        /// Its data directory
+        directory: PathBuf,
+        /// What else went wrong
+        source: Option<Box<dyn Error + Send + Sync>>,
+    },
     /// The file of the API key cannot be read, or holds none.
     #[error("File not readable: {}", path.display())]
     KeyFile {
@@ -184,6 +196,9 @@ impl PublishError {
                 Some("the next `tesaiot publish --spool` sends them, or `tesaiot agent` with this --data-dir")
             }
             Self::NotSpooled { .. } => Some("see to the disk of the spool, and publish again"),
+            Self::SpoolFull { .. } => {
+                Some("what was in it stays: a run that reaches the platform sends it, then publish these again")
+            }
             Self::KeyFile { .. } => Some("check the path and who may read the file; it holds the key and nothing else"),
             Self::Warned(warning) => Some(warning.hint()),
             Self::TimedOut { .. } => Some("give it more time; what was not acknowledged may or may not have arrived"),
@@ -208,7 +223,7 @@ impl PublishError {
             | Self::SpoolNeedsAnswers
             | Self::SpoolNeedsDirectory => exit::USAGE,
             Self::Spooled { code, .. } => *code,
-            Self::NotSpooled { .. } => NOT_ACKNOWLEDGED,
+            Self::NotSpooled { .. } | Self::SpoolFull { .. } => NOT_ACKNOWLEDGED,
             Self::KeyFile { .. } | Self::Warned(_) | Self::Input { .. } => exit::FILE,
             Self::TimedOut { .. } | Self::NotKnownToBeStored { .. } => NOT_ACKNOWLEDGED,
             Self::Refused { .. } | Self::TooLarge { .. } => exit::REFUSED,

@@ -68,8 +68,8 @@ impl Summary<'_> {
                 "total_seconds": rounded(self.total),
             },
         });
-        if let Some(Spooled { found, kept, waiting, .. }) = self.spooled {
-            summary["spool"] = json!({"found": found, "kept": kept, "waiting": waiting});
+        if let Some(Spooled { found, kept, lost, waiting, .. }) = self.spooled {
+            summary["spool"] = json!({"found": found, "kept": kept, "lost": lost, "waiting": waiting});
         }
         summary
     }

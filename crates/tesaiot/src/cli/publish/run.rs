@@ -52,9 +52,14 @@ impl Run {
         }
     }
 
+    /// Whether messages are to be stored, and this broker does not say that those it acknowledges are.
+    pub(super) fn acknowledged_says_too_little(&self, session: &DirectSession) -> bool {
+        self.wait_stored && !(announces_stored(session) && self.envelope.qos != QoS::AtMostOnce)
+    }
+
     /// Fails when that was asked for and nobody says so.
     pub(super) fn known_to_be_stored(&self, session: &DirectSession, acknowledged: u64) -> anyhow::Result<()> {
-        if self.wait_stored && !(announces_stored(session) && self.envelope.qos != QoS::AtMostOnce) {
+        if self.acknowledged_says_too_little(session) {
             return Err(PublishError::NotKnownToBeStored { acknowledged }.into());
         }
         Ok(())

@@ -59,6 +59,9 @@ impl Run {
             None => Err(PublishError::InterruptedBefore.into()),
             Some(Err(error)) => Err(error.into()),
             Some(Ok(mut session)) => {
+                if self.acknowledged_says_too_little(&session) {
+                    source.keep_acknowledged();
+                }
                 // The source knows how many there are, and when.
                 let all = Plan { count: u64::MAX, interval: Duration::ZERO, ..plan };
                 let report = self.publish(&mut session, &mut source, all, false, signals).await?;
@@ -78,19 +81,27 @@ impl Run {
 
     fn conclude(mut self, went: Went, spooled: Spooled, directory: PathBuf, total: Duration) -> anyhow::Result<()> {
         let Went { sent, not_taken, interrupted } = went;
-        let waiting = spooled.waiting;
-        let error = match sent {
-            Err(error) => error,
+        let Spooled { waiting, kept, lost, .. } = spooled;
+        let outcome = match sent {
+            Err(error) => Err(error),
             Ok((session, report)) => {
                 self.summarise(&session, &report, total, Some(spooled))?;
                 let acknowledged = report.acknowledged;
                 match PublishError::of(report) {
-                    Some(error) => error.into(),
-                    None if waiting == 0 => return self.known_to_be_stored(&session, acknowledged),
-                    None => PublishError::Interrupted { acknowledged, not_sent: waiting }.into(),
+                    Some(error) => Err(error.into()),
+                    None if waiting == 0 || self.acknowledged_says_too_little(&session) => {
+                        self.known_to_be_stored(&session, acknowledged)
+                    }
+                    None => Err(PublishError::Interrupted { acknowledged, not_sent: waiting }.into()),
                 }
             }
         };
+        // What nobody has is said first.
+        if lost > 0 {
+            let source = outcome.err().map(Into::into);
+            return Err(PublishError::SpoolFull { lost, taken: kept + lost, directory, source }.into());
+        }
+        let Err(error) = outcome else { return Ok(()) };
         if waiting == 0 {
             return Err(error);
         }

@@ -87,10 +87,10 @@ fn what_a_platform_missed_arrives_once_with_the_next_run() {
 
     scene.platform.start_again();
     let outcome = scene.publish(3, &["--json", "--wait-stored"]).expect_success();
-    assert_eq!(spool(&outcome), json!({"found": 4, "kept": 1, "waiting": 0}));
+    assert_eq!(spool(&outcome), json!({"found": 4, "kept": 1, "lost": 0, "waiting": 0}));
     assert_eq!(scene.levels(), [1, 2, 2, 2, 3]);
     let outcome = scene.publish(4, &["--json"]).expect_success();
-    assert_eq!(spool(&outcome), json!({"found": 0, "kept": 1, "waiting": 0}));
+    assert_eq!(spool(&outcome), json!({"found": 0, "kept": 1, "lost": 0, "waiting": 0}));
     assert_eq!(scene.levels(), [1, 2, 2, 2, 3, 4]);
     assert_eq!(scene.platform.counter("duplicates"), 0, "nothing was sent twice");
 }
