@@ -43,6 +43,7 @@
 //!      | removal: 0, or 1 first end, or 2 first end count level
 //!      | ledger: generation, a total for each reason, losses (boot reason first last count from to)
 //!      | done: ranges above the floor (distance from the last, length)
+//!      | receipts? (1: only a receipt confirms; missing is 0)
 //! ```
 //!
 //! The slot with the higher generation counts. A slot is written over and over until it is on the disk, and only then
@@ -163,10 +164,14 @@ pub struct Outbox {
     sending: Sending,
     ledger: Ledger,
     delivered: u64,
+    needs_receipts: bool,
     removal: Option<Removal>,
     trouble: Option<Trouble>,
     /// When the disk is tried again, and after how long the time after that
     retry: Option<(Instant, Duration)>,
+    /// Messages were written that the disk would not make durable. A later success does not tell that they are: a
+    /// system forgets what it could not write.
+    sync_failed: bool,
     last_sync: Instant,
     last_state_sync: Instant,
     /// Changes of the state that were not written, and that were not synced
@@ -197,9 +202,11 @@ impl Outbox {
             sending: Sending::default(),
             ledger: Ledger::default(),
             delivered: 0,
+            needs_receipts: false,
             removal: None,
             trouble: None,
             retry: None,
+            sync_failed: false,
             last_sync: now,
             last_state_sync: now,
             unwritten: 0,
@@ -296,12 +303,13 @@ impl Outbox {
         [retry, data, state].into_iter().flatten().min()
     }
 
-    /// Ends in good order: everything on disk, and the next run knows it. True when nothing is left in memory alone.
+    /// Ends in good order: everything on disk, and the next run knows it. True when all that waits is there.
     pub fn close(mut self, now: Instant) -> bool {
         self.leave_memory(now);
         self.sync_data(now);
-        let is_safe = self.memory.is_empty() && self.trouble.as_ref().is_none_or(|trouble| !trouble.goes_on);
-        let run = Run { boot: self.boot.as_ref().into(), is_closed: is_safe };
+        let is_durable = self.memory.is_empty() && (!self.sync_failed || self.waiting() == 0);
+        let is_closed = is_durable && self.trouble.as_ref().is_none_or(|trouble| !trouble.goes_on);
+        let run = Run { boot: self.boot.as_ref().into(), is_closed };
         let state = State { run, ..self.snapshot() };
         if let Some(disk) = &mut self.disk
             && disk.state.write(&state).is_ok()
@@ -309,7 +317,7 @@ impl Outbox {
             // A state that is not synced is an earlier one after a power cut: what it forgot is sent again.
             let _ = disk.state.sync();
         }
-        self.memory.is_empty()
+        is_durable
     }
 
     /// A change of the state: counted, so that it is written in time.
@@ -327,6 +335,7 @@ impl Outbox {
             removal: self.removal,
             ledger: self.ledger.clone(),
             delivered: self.delivered,
+            needs_receipts: self.needs_receipts,
         }
     }
 
@@ -355,9 +364,10 @@ impl Outbox {
         self.sync_data(now);
         self.write_state();
         self.last_state_sync = now;
-        self.unsynced = 0;
-        let Some(disk) = &mut self.disk else { return };
-        if let Err(error) = disk.state.sync() {
+        let synced = self.disk.as_mut().map_or(Ok(()), |disk| disk.state.sync());
+        // One that failed is tried again in its time, and not with every confirmation.
+        self.unsynced = synced.is_err().into();
+        if let Err(error) = synced {
             self.note("sync the state", &error, false);
         }
     }
@@ -368,10 +378,13 @@ impl Outbox {
         if !tail.unsynced {
             return;
         }
-        tail.unsynced = false;
         self.last_sync = now;
-        if let Err(error) = tail.file.sync_data() {
-            self.note("sync messages", &error, false);
+        match tail.file.sync_data() {
+            Ok(()) => tail.unsynced = false,
+            Err(error) => {
+                self.sync_failed = true;
+                self.note("sync messages", &error, false);
+            }
         }
     }
 
@@ -380,3 +393,6 @@ impl Outbox {
         self.trouble = Some(Trouble { operation, kind: error.kind(), message, goes_on });
     }
 }
+
+#[cfg(test)]
+mod tests;

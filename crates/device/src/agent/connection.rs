@@ -32,8 +32,8 @@ pub(super) enum Ended {
 
 /// What was handed to the connection.
 enum Sent {
-    /// A sample, without its payload
-    Sample { entry: Entry, at: Instant },
+    /// A sample, without its payload, and whether a receipt is to name it
+    Sample { entry: Entry, at: Instant, is_named: bool },
     /// What became of a command
     Answer { answer: Box<Answer>, at: Instant },
     /// A request for a certificate
@@ -122,8 +122,9 @@ impl Agent {
                 continue;
             }
             let payload = self.kept.payload(&mut entry, &self.clock);
+            let is_named = self.is_named_by_receipts(&entry, &payload);
             let pending = client.publish(Message::new(&*entry.topic, payload, QoS::AtLeastOnce)).await?;
-            in_flight.push(Sent::Sample { entry, at: Instant::now() }, pending);
+            in_flight.push(Sent::Sample { entry, at: Instant::now(), is_named }, pending);
         }
         Ok(())
     }
@@ -147,14 +148,14 @@ impl Agent {
             (Sent::Sample { entry, .. }, Published::TooLarge { .. }) => {
                 self.refused(&entry, PublishAckReason::QuotaExceeded);
             }
-            (Sent::Sample { entry, at }, Published::Acknowledged | Published::Lost(_)) => {
+            (Sent::Sample { entry, at, is_named }, Published::Acknowledged | Published::Lost(_)) => {
                 self.report.acknowledged += 1;
                 // Only now is the platform known to work: a login alone does not end the back-off.
                 self.backoff.reset();
                 if let Some(link) = &mut self.link {
                     link.last_acknowledged = Some(Instant::now());
                 }
-                self.taken(&entry);
+                self.taken(&entry, is_named);
                 self.trial_acknowledged(at);
                 self.clock.reached();
                 self.maintain();

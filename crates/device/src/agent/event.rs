@@ -120,6 +120,13 @@ pub enum Event {
         /// How long they waited
         waited: Duration,
     },
+    /// The receipts of its run left a sample out again and again: it is not sent another time, and counted as lost.
+    NeverStored {
+        /// Its sequence number
+        seq: u64,
+        /// How often it was sent
+        times: u32,
+    },
     /// The broker did not grant a subscription: commands, configuration or receipts will not
     /// arrive.
     SubscriptionRefused {

@@ -6,6 +6,7 @@
 use std::future::Future;
 use std::pin::{Pin, pin};
 
+use tesaiot_contract::topic::TopicKind;
 use tesaiot_contract::{DeviceId, DeviceTopic};
 use tokio::time::{Duration, Instant, timeout};
 
@@ -139,6 +140,12 @@ impl Agent {
         let (mut batch, mut bytes) = (Vec::new(), 0);
         while batch.len() < most && bytes < MAX_BYTES {
             let Some(mut entry) = self.kept.outbox.next(Instant::now().into_std()) else { break };
+            // Posted, it would become telemetry. It waits for MQTT, and the others do not wait for it.
+            let device = self.settings.credentials.device_id();
+            if !(entry.topic.starts_with("device/") && is_telemetry(&entry.topic, device)) {
+                self.kept.outbox.set_aside(entry.ticket);
+                continue;
+            }
             entry.payload = self.kept.payload(&mut entry, &self.clock);
             bytes += entry.payload.len() + 1;
             batch.push(entry);
@@ -165,6 +172,12 @@ impl Agent {
         self.maintain();
         self.emit(Event::PostRefused { seq: entry.seq, error: Box::new(error) });
     }
+}
+
+/// Whether this is a topic of the device's telemetry, which alone can be posted, and of which alone receipts speak.
+pub(super) fn is_telemetry(topic: &str, device: &DeviceId) -> bool {
+    DeviceTopic::parse(topic)
+        .is_ok_and(|topic| topic.device == *device && matches!(topic.kind, TopicKind::Telemetry(_)))
 }
 
 /// Posts over the connection there is, or a new one. A connection that was kept may have been closed by the other side
@@ -207,4 +220,25 @@ fn body(batch: &[Entry], device: &DeviceId) -> Vec<u8> {
     body.extend_from_slice(&types);
     body.extend_from_slice(END);
     body
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_telemetry;
+
+    #[test]
+    fn only_the_telemetry_of_the_device_is_telemetry() {
+        let device = "pump-7".parse().unwrap();
+        for (topic, expected) in [
+            ("device/pump-7/telemetry", true),
+            ("device/pump-7/telemetry/tank", true),
+            ("device/pump-8/telemetry", false),
+            ("device/pump-7/events/door", false),
+            ("device/pump-7/status", false),
+            ("a/b", false),
+            ("", false),
+        ] {
+            assert_eq!(is_telemetry(topic, &device), expected, "{topic}");
+        }
+    }
 }

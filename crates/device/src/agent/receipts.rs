@@ -7,13 +7,16 @@
 //! A receipt is believed as an acknowledgement is: it comes over the same connection, from the broker whose certificate
 //! was verified. Whoever lets strangers publish on a device's topics at a broker of their own lets them do this too.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tesaiot_contract::Receipt;
+use bytes::Bytes;
+use jiff::Timestamp;
+use tesaiot_contract::{DeviceId, Receipt};
 use tokio::time::Instant;
 
+use super::post::is_telemetry;
 use super::{Agent, Event};
 use crate::outbox::{Entry, Ticket};
 
@@ -23,6 +26,9 @@ const MOST_RUNS: usize = 8;
 const MOST_HELD: usize = 8192;
 /// How long a sample may be missing while later ones of its run are stored: then the broker has lost it.
 const GAP: Duration = Duration::from_secs(10);
+/// How often a sample is sent that the receipts of its run leave out. A broker that loses the same sample that often is
+/// not what happens: the platform does not store it, and would not the next time.
+const MOST_TIMES: u32 = 8;
 /// How long a receipt is waited for before the samples are sent again; doubled each time, up to the last.
 const RESEND: [Duration; 2] = [Duration::from_secs(120), Duration::from_secs(3600)];
 
@@ -52,7 +58,18 @@ struct Held {
     ticket: Ticket,
     boot: Arc<str>,
     seq: u64,
+    time: Timestamp,
     since: Instant,
+}
+
+/// What a receipt says of the samples that wait for one.
+#[derive(Debug, Default)]
+struct Heard {
+    stored: Vec<Ticket>,
+    /// The broker must have lost them
+    lost: Vec<Ticket>,
+    /// Sent again and again, and never stored
+    hopeless: Vec<Held>,
 }
 
 /// Receipts, and what waits for them.
@@ -62,13 +79,16 @@ pub(super) struct Receipts {
     /// The last of each run, the newest at the end
     known: VecDeque<Receipt>,
     held: VecDeque<Held>,
+    /// How often receipts left a sample out. By its number and not by its ticket, which may become another sample's.
+    left_out: HashMap<(Arc<str>, u64), u32>,
     pub(super) heard: Option<Instant>,
     patience: Duration,
 }
 
 impl Receipts {
     pub(super) fn new(confirm: Confirm) -> Self {
-        Self { confirm, known: VecDeque::new(), held: VecDeque::new(), heard: None, patience: RESEND[0] }
+        let (known, held) = (VecDeque::new(), VecDeque::new());
+        Self { confirm, known, held, left_out: HashMap::new(), heard: None, patience: RESEND[0] }
     }
 
     /// A connection begins. What was said over one before it is not believed any longer: the platform may be another
@@ -115,33 +135,50 @@ impl Receipts {
         self.held.front().map(|held| held.since + self.patience)
     }
 
-    /// Which samples a receipt says are stored, and which the broker must have lost.
-    fn hear(&mut self, receipt: Receipt) -> (Vec<Ticket>, Vec<Ticket>) {
+    /// What becomes of the samples that wait.
+    fn hear(&mut self, receipt: Receipt) -> Heard {
         self.heard = Some(Instant::now());
         self.known.retain(|known| known.boot != receipt.boot);
         if self.known.len() >= MOST_RUNS {
             self.known.pop_front();
         }
-        let (mut stored, mut lost) = (Vec::new(), Vec::new());
-        self.held.retain(|held| {
+        let mut heard = Heard::default();
+        let held = std::mem::take(&mut self.held);
+        for held in held {
             if *held.boot != *receipt.boot {
-                return true;
+                self.held.push_back(held);
+            } else if receipt.contains(held.seq) {
+                heard.stored.push(held.ticket);
+            } else if held.seq >= receipt.stored || held.since.elapsed() < GAP {
+                self.held.push_back(held);
+            } else if self.is_hopeless(&held) {
+                heard.hopeless.push(held);
+            } else {
+                heard.lost.push(held.ticket);
             }
-            if receipt.contains(held.seq) {
-                stored.push(held.ticket);
-                return false;
-            }
-            let is_lost = held.seq < receipt.stored && held.since.elapsed() >= GAP;
-            if is_lost {
-                lost.push(held.ticket);
-            }
-            !is_lost
-        });
+        }
+        self.left_out.retain(|(boot, seq), _| **boot != *receipt.boot || !receipt.contains(*seq));
         self.known.push_back(receipt);
-        if !stored.is_empty() {
+        if !heard.stored.is_empty() {
             self.patience = RESEND[0];
         }
-        (stored, lost)
+        heard
+    }
+
+    /// A receipt left this sample out once more.
+    fn is_hopeless(&mut self, held: &Held) -> bool {
+        let key = (Arc::clone(&held.boot), held.seq);
+        // Counted from the beginning is better than not bounded.
+        if self.left_out.len() >= MOST_HELD && !self.left_out.contains_key(&key) {
+            self.left_out.clear();
+        }
+        let times = self.left_out.entry(key.clone()).or_default();
+        *times += 1;
+        let is_hopeless = *times >= MOST_TIMES;
+        if is_hopeless {
+            self.left_out.remove(&key);
+        }
+        is_hopeless
     }
 
     fn overdue(&mut self) -> Vec<Ticket> {
@@ -162,13 +199,21 @@ impl Agent {
         is_stored
     }
 
+    /// Whether a receipt can name what is sent for this entry: it is telemetry, and has the number that the outbox gave
+    /// it. Of what another program put into the outbox, some is not.
+    pub(super) fn is_named_by_receipts(&self, entry: &Entry, payload: &[u8]) -> bool {
+        self.receipts.confirm == Confirm::Receipts
+            && can_be_named(&entry.topic, &entry.boot, payload, self.settings.credentials.device_id())
+    }
+
     /// The broker has taken a sample: it is delivered, or waits for its receipt.
-    pub(super) fn taken(&mut self, entry: &Entry) {
-        if self.receipts.confirm == Confirm::Acknowledged || self.receipts.covers(&entry.boot, entry.seq) {
+    pub(super) fn taken(&mut self, entry: &Entry, is_named: bool) {
+        if !is_named || self.receipts.covers(&entry.boot, entry.seq) {
             self.kept.outbox.confirm(entry.ticket);
             return;
         }
-        let held = Held { ticket: entry.ticket, boot: Arc::clone(&entry.boot), seq: entry.seq, since: Instant::now() };
+        let Entry { ticket, ref boot, seq, time, .. } = *entry;
+        let held = Held { ticket, boot: Arc::clone(boot), seq, time, since: Instant::now() };
         self.receipts.held.push_back(held);
     }
 
@@ -181,9 +226,15 @@ impl Agent {
         if let Some(at) = receipt.timestamp {
             self.clock.told(at);
         }
-        let (stored, lost) = self.receipts.hear(receipt);
+        let Heard { stored, lost, hopeless } = self.receipts.hear(receipt);
         for ticket in stored {
             self.kept.outbox.confirm(ticket);
+        }
+        for Held { ticket, boot, seq, time, .. } in hopeless {
+            self.report.refused += 1;
+            let (topic, payload) = ("".into(), Bytes::new());
+            self.kept.outbox.refuse(&Entry { ticket, boot, seq, time, topic, payload });
+            self.emit(Event::NeverStored { seq, times: MOST_TIMES });
         }
         self.kept.outbox.give_again(&lost);
         self.maintain();
@@ -202,9 +253,19 @@ impl Agent {
     }
 }
 
+fn can_be_named(topic: &str, boot: &str, payload: &[u8], device: &DeviceId) -> bool {
+    let name = format!(r#""boot":"{boot}""#);
+    is_telemetry(topic, device) && payload.windows(name.len()).any(|bytes| bytes == name.as_bytes())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn held(seq: u64) -> Held {
+        let (ticket, since) = (Ticket::of(seq + 100), Instant::now());
+        Held { ticket, boot: "a".into(), seq, time: Timestamp::UNIX_EPOCH, since }
+    }
 
     fn receipt(boot: &str, stored: u64, gaps: &[(u64, u64)]) -> Receipt {
         Receipt { boot: boot.into(), first: 1, stored, gaps: gaps.to_vec(), timestamp: None }
@@ -214,11 +275,11 @@ mod tests {
     async fn what_is_named_is_stored_and_what_is_not_is_sent_again_in_time() {
         let mut receipts = Receipts::new(Confirm::Receipts);
         for seq in 1..=10 {
-            let (ticket, since) = (Ticket::of(seq + 100), Instant::now());
-            receipts.held.push_back(Held { ticket, boot: "a".into(), seq, since });
+            receipts.held.push_back(held(seq));
         }
-        assert_eq!(receipts.hear(receipt("b", 10, &[])), (Vec::new(), Vec::new()));
-        let (stored, lost) = receipts.hear(receipt("a", 8, &[(3, 7)]));
+        let Heard { stored, lost, .. } = receipts.hear(receipt("b", 10, &[]));
+        assert_eq!((stored, lost), (Vec::new(), Vec::new()));
+        let Heard { stored, lost, .. } = receipts.hear(receipt("a", 8, &[(3, 7)]));
         assert_eq!(lost, []);
         assert_eq!(stored, [101, 102, 108].map(Ticket::of));
         assert!(receipts.covers("a", 8) && !receipts.covers("a", 7) && !receipts.covers("c", 1));
@@ -226,7 +287,7 @@ mod tests {
         assert_eq!(receipts.overdue(), []);
         receipts.patience = RESEND[0];
         tokio::time::advance(GAP).await;
-        let (stored, lost) = receipts.hear(receipt("a", 8, &[(3, 6)]));
+        let Heard { stored, lost, .. } = receipts.hear(receipt("a", 8, &[(3, 6)]));
         assert_eq!((stored, lost), (vec![Ticket::of(107)], (103..=106).map(Ticket::of).collect()));
         tokio::time::advance(RESEND[0]).await;
         assert_eq!(receipts.overdue(), [109, 110].map(Ticket::of));
@@ -243,8 +304,42 @@ mod tests {
     #[test]
     fn nothing_is_held_for_a_broker_that_was_left() {
         let mut receipts = Receipts::new(Confirm::Receipts);
-        receipts.held.push_back(Held { ticket: Ticket::of(7), boot: "a".into(), seq: 7, since: Instant::now() });
+        receipts.held.push_back(held(7));
         receipts.left_broker();
-        assert_eq!(receipts.hear(receipt("a", 9, &[])), (Vec::new(), Vec::new()));
+        assert_eq!(receipts.hear(receipt("a", 9, &[])).stored, []);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sample_that_is_never_stored_is_given_up_in_the_end() {
+        let mut receipts = Receipts::new(Confirm::Receipts);
+        for _ in 1..MOST_TIMES {
+            receipts.held.push_back(held(7));
+            assert_eq!(receipts.hear(receipt("a", 9, &[(7, 7)])).lost, [], "it may be on its way");
+            tokio::time::advance(GAP).await;
+            assert_eq!(receipts.hear(receipt("a", 9, &[(7, 7)])).lost, [Ticket::of(107)]);
+        }
+        receipts.held.push_back(held(7));
+        tokio::time::advance(GAP).await;
+        let Heard { stored, lost, hopeless } = receipts.hear(receipt("a", 9, &[(7, 7)]));
+        assert_eq!((stored, lost), (Vec::new(), Vec::new()));
+        assert_eq!(hopeless.iter().map(|held| held.seq).collect::<Vec<_>>(), [7]);
+        assert!(receipts.left_out.is_empty());
+        // One that is stored after all is not counted further.
+        receipts.held.push_back(held(8));
+        tokio::time::advance(GAP).await;
+        receipts.hear(receipt("a", 9, &[(8, 8)]));
+        assert_eq!(receipts.left_out.len(), 1);
+        receipts.hear(receipt("a", 9, &[]));
+        assert!(receipts.left_out.is_empty());
+    }
+
+    #[test]
+    fn what_no_receipt_can_name_does_not_wait_for_one() {
+        let device = "pump-7".parse().unwrap();
+        let named = |topic: &str, payload: &str| can_be_named(topic, "f00", payload.as_bytes(), &device);
+        assert!(named("device/pump-7/telemetry/tank", r#"{"boot":"f00","seq":1,"level":1}"#));
+        assert!(!named("device/pump-7/telemetry/tank", "21.5"));
+        assert!(!named("device/pump-7/telemetry/tank", r#"{"boot":"other","seq":1,"level":1}"#));
+        assert!(!named("device/pump-7/events/door", r#"{"boot":"f00","seq":1,"open":true}"#));
     }
 }

@@ -181,9 +181,16 @@ impl Outbox {
             encode(&Record::Boot(boot), segment.first, scratch);
         }
         encode(&Record::Message(*record), segment.first, scratch);
-        if let Err(error) = tail.file.write_all(scratch) {
-            // Half a record at the end would be passed over by every reader; better it is not there.
-            if tail.file.set_len(segment.bytes).is_err() || segment.count == 0 {
+        let written = tail.file.write_all(scratch);
+        let is_written = written.is_ok();
+        let synced = written.and_then(|()| match self.options.durability {
+            Durability::Every => tail.file.sync_data(),
+            _ => Ok(()),
+        });
+        if let Err(error) = synced {
+            // Half a record at the end would be passed over by every reader; better it is not there. Nor is one that was
+            // not made durable: it is written again, and to another file, as this one may not tell of a second failure.
+            if tail.file.set_len(segment.bytes).is_err() || segment.count == 0 || is_written {
                 self.close_tail(now);
             }
             return Err(error);
@@ -193,13 +200,12 @@ impl Outbox {
         segment.count += 1;
         segment.left += 1;
         *bytes += length;
-        tail.unsynced = true;
+        tail.unsynced |= self.options.durability != Durability::Every;
         // One large message must not hold its memory for ever.
         if scratch.capacity() > 16 * 1024 {
             *scratch = Vec::new();
         }
         match self.options.durability {
-            Durability::Every => self.sync_data(now),
             Durability::Interval(interval) if now.duration_since(self.last_sync) >= interval => self.sync_data(now),
             _ => {}
         }

@@ -29,6 +29,8 @@ const READ_PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Sending {
     /// Given out over the present connection and not confirmed
     pub(super) handed: Ranges,
+    /// Not for the present connection; what becomes of them is for another one
+    aside: Ranges,
     backlog: Lane,
     /// None until a connection begins, and while order matters more
     live: Option<Lane>,
@@ -59,8 +61,14 @@ struct Seen {
 }
 
 impl Sending {
+    /// Whether this message is not to be given out, as it was already.
+    fn is_out(&self, number: u64) -> bool {
+        self.handed.contains(number) || self.aside.contains(number)
+    }
+
     /// Messages of this range have new numbers, from the lowest on, and none of them was given out.
     pub(super) fn renumbered(&mut self, first: u64, end: u64) {
+        self.aside.remove_range(first, end);
         for lane in [Some(&mut self.backlog), self.live.as_mut()].into_iter().flatten() {
             if (first..end).contains(&lane.next) {
                 lane.next = first;
@@ -97,11 +105,27 @@ impl Span {
 }
 
 impl Outbox {
+    /// Whether whoever worked with it last confirms by receipts alone: then an acknowledgement says too little, to
+    /// another program too.
+    pub fn needs_receipts(&self) -> bool {
+        self.needs_receipts
+    }
+
+    /// Says what confirms a message, durably when that changes.
+    pub fn set_needs_receipts(&mut self, needs_receipts: bool, now: Instant) {
+        if needs_receipts != self.needs_receipts {
+            self.needs_receipts = needs_receipts;
+            self.touch();
+            self.save(now);
+        }
+    }
+
     /// A new connection: everything that is not confirmed is given out again, oldest first, in turns with what is
     /// appended from now on.
     pub fn rewind(&mut self) {
         let sending = &mut self.sending;
         sending.handed.clear();
+        sending.aside.clear();
         sending.backlog = Lane::default();
         let in_order = self.done.parts() > MAX_PARTS;
         sending.live = (!in_order).then(|| Lane { next: self.next_number, ..Lane::default() });
@@ -115,6 +139,15 @@ impl Outbox {
             if is_there && !self.done.contains(number) {
                 self.sending.handed.insert(number);
             }
+        }
+    }
+
+    /// The present connection is not the one for this message: it is given out again over the next, and nothing waits
+    /// for it until then. It was not sent.
+    pub fn set_aside(&mut self, Ticket(number): Ticket) {
+        if self.sending.handed.contains(number) {
+            self.sending.handed.remove_range(number, number + 1);
+            self.sending.aside.insert(number);
         }
     }
 
@@ -228,8 +261,8 @@ impl Outbox {
 
     fn advance(&mut self, lane: &mut Lane, now: Instant) -> Option<Stored> {
         loop {
-            let (done, handed) = (self.done.end_of(lane.next), self.sending.handed.end_of(lane.next));
-            if let Some(end) = done.or(handed) {
+            let passed = [&self.done, &self.sending.handed, &self.sending.aside];
+            if let Some(end) = passed.into_iter().find_map(|numbers| numbers.end_of(lane.next)) {
                 lane.next = end;
                 continue;
             }
@@ -241,7 +274,7 @@ impl Outbox {
                 lane.reader = None;
                 let stored = self.memory.from(lane.next).cloned()?;
                 lane.next = stored.number;
-                if self.sending.handed.contains(stored.number) {
+                if self.sending.is_out(stored.number) {
                     continue;
                 }
                 lane.next += 1;
@@ -296,7 +329,7 @@ impl Outbox {
                 self.damaged(lane, segment, number.min(segment.end()), Some(&seen));
             }
             lane.last = Some(seen);
-            if self.done.contains(number) || self.sending.handed.contains(number) {
+            if self.done.contains(number) || self.sending.is_out(number) {
                 lane.next = number;
                 return Ok(None);
             }

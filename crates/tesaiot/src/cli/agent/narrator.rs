@@ -87,6 +87,11 @@ impl Narrator {
                 "no receipt for {samples} samples within {waited:?}; they are sent again\nhint: does the broker pass the \
                  samples on to the platform, and device/ID/receipts back?"
             )),
+            Event::NeverStored { seq, times } => {
+                output::warn(format_args!(
+                    "sample {seq} was sent {times} times and the platform does not store it: it is given up"
+                ));
+            }
             Event::SubscriptionRefused { filter } => {
                 output::warn(format_args!("the broker refused the subscription to {filter}"));
             }
