@@ -14,7 +14,7 @@ use serde::Deserialize;
 use tesaiot_contract::{DeviceId, Secret};
 use tesaiot_pki::{Authority, IssueError, Request, RequestError, Signed, Validity};
 use tesaiot_store::StoreError;
-use tesaiot_store::registry::{Certificate, Certification, Certified, Claim, NotCertified, Registry};
+use tesaiot_store::registry::{Certificate, Certification, Certified, Claim, CredentialId, NotCertified, Registry};
 use tokio::sync::Semaphore;
 
 use crate::incidents::Incidents;
@@ -32,8 +32,8 @@ pub(crate) enum Right {
     Token(Secret),
     /// The certificate, by its serial number, that the device came in with.
     Certificate(String),
-    /// A secret of the device that was looked at already.
-    Secret,
+    /// A secret of the device, by its name, that it came in with.
+    Secret(CredentialId),
     /// An operator, for the device.
     Operator(String),
     /// None but the key itself, whose certificate has expired.
@@ -102,6 +102,7 @@ fn words(why: NotCertified) -> &'static str {
         NotCertified::KeyRevoked => "a certificate of this key was revoked; make a new key",
         NotCertified::KeyOfAnother => "this key is another device's; make a new key",
         NotCertified::CertificateRefused => "the certificate that was shown is not this device's any more",
+        NotCertified::SecretRevoked => "the key that was shown was taken back; come with the new one",
         NotCertified::KeyUnknown => {
             "without a credential only the key of the device's own expired certificate is renewed, and this is not it"
         }
@@ -183,7 +184,7 @@ impl Enrolment {
 
     async fn decide(&self, device: &DeviceId, csr_pem: String, right: Right) -> Result<Answer, EnrolmentError> {
         // What nobody is believed for must not use up what the device itself may do.
-        if matches!(right, Right::Certificate(_) | Right::Secret) {
+        if matches!(right, Right::Certificate(_) | Right::Secret(_)) {
             self.rates.take(device).map_err(EnrolmentError::TooOften)?;
         }
         let _turn = self.turns.acquire().await.map_err(|_| EnrolmentError::Interrupted)?;
@@ -200,7 +201,8 @@ impl Enrolment {
         let claim = match right {
             Right::Token(token) => Claim::Token(token.expose()),
             Right::Certificate(serial) => Claim::Certificate(serial),
-            Right::Secret | Right::Operator(_) => Claim::Verified,
+            Right::Secret(credential) => Claim::Secret(*credential),
+            Right::Operator(_) => Claim::Verified,
             Right::ExpiredKey => Claim::ExpiredKey(self.grace),
         };
         let mut failed = None;

@@ -11,7 +11,7 @@ use tesaiot_contract::{DeviceId, DeviceTopic, TopicKind, topic};
 use tesaiot_mqtt::packet::PublishAckReason;
 use tesaiot_mqtt::{Message, QoS};
 use tesaiot_pki::Serial;
-use tesaiot_store::registry::{DeviceAuthentication, Registry};
+use tesaiot_store::registry::{CredentialId, DeviceAuthentication, Registry};
 use tesaiot_tls::CertificateSummary;
 use tokio::sync::mpsc;
 
@@ -40,8 +40,8 @@ pub(crate) enum Identity {
 pub(crate) enum Proof {
     /// A certificate, by its serial number.
     Certificate(Box<str>),
-    /// A secret.
-    Secret,
+    /// A secret, by its name.
+    Secret(CredentialId),
     /// Nothing but being known: who left a Last Will in a process before this one.
     Remembered,
 }
@@ -214,7 +214,7 @@ impl Gate {
     ) -> Verdict {
         let right = match proof {
             Proof::Certificate(serial) => Right::Certificate(serial.to_string()),
-            Proof::Secret => Right::Secret,
+            Proof::Secret(credential) => Right::Secret(*credential),
             // A will is no request: nobody is there to be answered.
             Proof::Remembered => return self.ingest.message(device, &topic, payload, receipt).await,
         };
@@ -304,7 +304,7 @@ impl Claim {
                 Some(doubt) => Err(doubt),
             },
             Self::Secret(secret) => match registry.verify_device_secret(device, &secret) {
-                Ok(DeviceAuthentication::Accepted { .. }) => Ok(Proof::Secret),
+                Ok(DeviceAuthentication::Accepted { credential_id, .. }) => Ok(Proof::Secret(credential_id)),
                 Ok(DeviceAuthentication::Refused(why)) => Err((why.as_str(), Refusal::BadCredentials)),
                 Err(error) => Err(registry_failed(&error)),
             },

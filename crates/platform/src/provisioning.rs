@@ -15,7 +15,7 @@ use tesaiot_contract::{DeviceId, Endpoints, Secret, secret};
 use tesaiot_mqtt::packet::DisconnectReasonCode;
 use tesaiot_pki::{Authority, IssueError, Validity};
 use tesaiot_store::StoreError;
-use tesaiot_store::registry::{AuthMode, Certificate, CredentialKind, Device, NewDevice, Registry};
+use tesaiot_store::registry::{AuthMode, Certificate, CredentialKind, Device, NewDevice, Registry, Replaced};
 
 use crate::enrolment::hexadecimal;
 use crate::gate::Gate;
@@ -96,7 +96,7 @@ impl Provisioning {
                 }
                 AuthMode::ServerTls => {
                     // One secret under both names: a second one would survive the rotation of the first.
-                    let key = this.replace_api_key(&id)?;
+                    let (key, _) = this.replace_api_key(&id)?;
                     bundle.mqtt_username = Some(id.to_string());
                     bundle.mqtt_password = Some(key.clone());
                     bundle.api_key = Some(key);
@@ -148,29 +148,17 @@ impl Provisioning {
         Ok(ClientCertificate { chain_pem: issued.chain_pem, key_pem: Some(Secret::new(issued.key_pem.as_str())) })
     }
 
-    /// Replaces every secret of a device by a fresh API key.
-    fn replace_api_key(&self, id: &DeviceId) -> Result<Secret, ProvisioningError> {
-        let (key, now) = (api_key(id)?, Timestamp::now());
-        let replaced = self.revoke_passwords(id, now).and_then(|()| {
-            self.registry.rotate_secret(id, CredentialKind::ApiKey, &key, now)?;
-            Ok(())
-        });
-        // Also when only a part of it succeeded: what was taken away is taken away now.
+    /// Replaces every secret of a device by a fresh API key, and revokes its certificates: whoever stole the key could
+    /// have asked for one with it.
+    fn replace_api_key(&self, id: &DeviceId) -> Result<(Secret, Replaced), ProvisioningError> {
+        let key = api_key(id)?;
+        let replaced = self.registry.rotate_secret(id, CredentialKind::ApiKey, &key, Timestamp::now())?;
         self.close(id);
-        replaced.map(|()| key)
+        Ok((key, replaced))
     }
 
-    fn revoke_passwords(&self, id: &DeviceId, now: Timestamp) -> Result<(), ProvisioningError> {
-        for credential in self.registry.credentials(id)? {
-            if credential.kind == CredentialKind::MqttPassword && credential.revoked_at.is_none() {
-                self.registry.revoke_secret(credential.id, now)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Replaces the API key of a device; every secret it had before stops working now.
-    pub(crate) async fn rotate_api_key(&self, device: &DeviceId) -> Result<Secret, ProvisioningError> {
+    /// Replaces the API key of a device; every secret, certificate and enrolment token it had before stops working now.
+    pub(crate) async fn rotate_api_key(&self, device: &DeviceId) -> Result<(Secret, Replaced), ProvisioningError> {
         let id = device.clone();
         self.blocking(move |this| {
             let device = this.registry.device(&id)?.ok_or_else(|| ProvisioningError::NoSuchDevice(id.clone()))?;

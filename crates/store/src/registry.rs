@@ -38,7 +38,7 @@ pub use audit::{AuditEvent, AuditRecord, Chain};
 pub use certificates::{Certificate, CertificateState, CertificateStatus};
 pub use check::check_file;
 pub use commands::{Command, CommandAnswer, CommandKind, CommandState};
-pub use credentials::{Credential, CredentialId, CredentialKind, DeviceAuthentication, Refusal};
+pub use credentials::{Credential, CredentialId, CredentialKind, DeviceAuthentication, Refusal, Replaced};
 pub use devices::{AuthMode, Device, NewDevice, PresenceChange, Seen};
 pub use enrolment::{Certification, Certified, Claim, EnrolmentToken, NotCertified};
 pub use mqtt_tokens::MqttToken;

@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tesaiot_contract::DeviceId;
+use tesaiot_contract::{DeviceId, Secret};
 use tesaiot_store::Registry;
 use tesaiot_store::registry::{
-    AuthMode, Certificate, CertificateStatus, Certification, Certified, Claim, NewDevice, NotCertified,
+    AuthMode, Certificate, CertificateStatus, Certification, Certified, Claim, CredentialKind, NewDevice, NotCertified,
+    Replaced,
 };
 
 const DAY: i64 = 86_400;
@@ -192,4 +193,33 @@ fn after_its_end_the_same_key_and_no_other_is_renewed_for_a_while() {
     assert_eq!(scene.ask(Claim::Certificate("e3"), "k3", "e4", YEAR + 32 * DAY), new("e4"));
     assert_eq!(scene.admit("e4", YEAR + 32 * DAY), CertificateStatus::Current);
     assert_eq!(scene.ask(grace, "k0", "e5", 2 * YEAR + 31 * DAY), unknown);
+}
+
+#[test]
+fn a_key_that_is_replaced_takes_along_what_it_brought() {
+    let scene = Scene::new();
+    let replace = |key: &str, now| {
+        scene.registry.rotate_secret(&scene.device, CredentialKind::ApiKey, &Secret::new(key), at(now)).unwrap()
+    };
+    let password = Secret::new("password");
+    let old = scene.registry.add_secret(&scene.device, CredentialKind::MqttPassword, &password, at(0)).unwrap();
+    assert_eq!(scene.ask(Claim::Secret(old), "k1", "f1", 1), new("f1"));
+    assert_eq!(scene.admit("f1", 2), CertificateStatus::Current);
+    let token = scene.token(2);
+    let Replaced { credential, certificates, enrolment_tokens } = replace("key-1", 3);
+    assert_eq!((certificates, enrolment_tokens), (1, 1));
+    assert_eq!(scene.admit("f1", 4), CertificateStatus::Revoked);
+    // Who came in with the old secret, and asks only now.
+    assert_eq!(scene.ask(Claim::Secret(old), "k2", "f2", 4), Certified::Refused(NotCertified::SecretRevoked));
+    assert_eq!(scene.ask(Claim::Secret(old), "k1", "f2", 4), Certified::Refused(NotCertified::SecretRevoked));
+    assert_eq!(scene.ask(Claim::Token(&token), "k2", "f2", 4), Certified::Refused(NotCertified::TokenRevoked));
+    assert_eq!(
+        scene.ask(Claim::Certificate("f1"), "k2", "f2", 4),
+        Certified::Refused(NotCertified::CertificateRefused)
+    );
+    assert_eq!(scene.ask(Claim::Secret(credential), "k2", "f2", 5), new("f2"));
+    // Another device's secret is none.
+    let other = scene.add("pump-8");
+    let of_other = scene.registry.add_secret(&other, CredentialKind::ApiKey, &Secret::new("x"), at(5)).unwrap();
+    assert_eq!(scene.ask(Claim::Secret(of_other), "k3", "f3", 6), Certified::Refused(NotCertified::SecretRevoked));
 }

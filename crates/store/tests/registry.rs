@@ -185,16 +185,16 @@ fn an_api_key_alone_names_its_device_until_it_is_rotated() {
     registry.add_secret(&one, CredentialKind::ApiKey, &secret("key-1"), at(0)).unwrap();
     registry.add_secret(&one, CredentialKind::MqttPassword, &secret("password"), at(0)).unwrap();
     registry.add_secret(&other, CredentialKind::ApiKey, &secret("key-2"), at(0)).unwrap();
-    assert_eq!(registry.device_of_api_key("key-1").unwrap(), Some(one.clone()));
-    assert_eq!(registry.device_of_api_key("key-2").unwrap(), Some(other));
-    assert_eq!(registry.device_of_api_key("password").unwrap(), None);
-    assert_eq!(registry.device_of_api_key("").unwrap(), None);
+    assert_eq!(registry.device_of_api_key("key-1").unwrap().map(|(device, _)| device), Some(one.clone()));
+    assert_eq!(registry.device_of_api_key("key-2").unwrap().map(|(device, _)| device), Some(other));
+    assert_eq!(registry.device_of_api_key("password").unwrap().map(|(device, _)| device), None);
+    assert_eq!(registry.device_of_api_key("").unwrap().map(|(device, _)| device), None);
     registry.rotate_secret(&one, CredentialKind::ApiKey, &secret("key-3"), at(1)).unwrap();
-    assert_eq!(registry.device_of_api_key("key-1").unwrap(), None);
-    assert_eq!(registry.device_of_api_key("key-3").unwrap(), Some(one.clone()));
-    assert_eq!(fixture.refusal(&one, "password"), None);
+    assert_eq!(registry.device_of_api_key("key-1").unwrap().map(|(device, _)| device), None);
+    assert_eq!(registry.device_of_api_key("key-3").unwrap().map(|(device, _)| device), Some(one.clone()));
+    assert_eq!(fixture.refusal(&one, "password"), Some(Refusal::WrongSecret));
     registry.remove_device(&one, at(2)).unwrap();
-    assert_eq!(registry.device_of_api_key("key-3").unwrap(), None);
+    assert_eq!(registry.device_of_api_key("key-3").unwrap().map(|(device, _)| device), None);
 }
 
 #[test]

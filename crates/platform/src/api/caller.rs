@@ -9,7 +9,7 @@ use tesaiot_contract::DeviceId;
 use tesaiot_contract::secret::KeyKind;
 use tesaiot_pki::Serial;
 use tesaiot_store::StoreError;
-use tesaiot_store::registry::{Registry, Role};
+use tesaiot_store::registry::{CredentialId, Registry, Role};
 use tesaiot_tls::CertificateSummary;
 
 use super::problem::Problem;
@@ -43,6 +43,15 @@ impl Shown {
     }
 }
 
+/// What a device came with.
+#[derive(Clone, Debug)]
+pub(crate) enum By {
+    /// A certificate, by its serial number.
+    Certificate(String),
+    /// An API key, by its name.
+    Key(CredentialId),
+}
+
 /// An authenticated caller. There is no way to get one but to be authenticated.
 #[derive(Clone, Debug)]
 pub(crate) enum Caller {
@@ -50,8 +59,8 @@ pub(crate) enum Caller {
     Device {
         /// Which one.
         id: DeviceId,
-        /// The serial number of the certificate, when it came with one.
-        serial: Option<String>,
+        /// What it came with.
+        by: By,
     },
     /// A person or a token, with a role.
     Operator {
@@ -142,7 +151,7 @@ impl Caller {
         let registry = state.provisioning.registry.clone();
         blocking(move || {
             let status = registry.admit_certificate(&id, &serial, Timestamp::now())?;
-            Ok::<_, StoreError>(status.is_accepted().then_some(Self::Device { id, serial: Some(serial) }))
+            Ok::<_, StoreError>(status.is_accepted().then_some(Self::Device { id, by: By::Certificate(serial) }))
         })
         .await
     }
@@ -163,9 +172,9 @@ pub(super) fn credential(headers: &HeaderMap) -> Option<zeroize::Zeroizing<Strin
 fn identify(registry: &Registry, credential: &str) -> Result<Option<Caller>, StoreError> {
     match KeyKind::of(credential) {
         Some(KeyKind::Device) => {
-            let Some(id) = registry.device_of_api_key(credential)? else { return Ok(None) };
+            let Some((id, key)) = registry.device_of_api_key(credential)? else { return Ok(None) };
             let enabled = registry.device(&id)?.is_some_and(|device| device.enabled);
-            Ok(enabled.then_some(Caller::Device { id, serial: None }))
+            Ok(enabled.then_some(Caller::Device { id, by: By::Key(key) }))
         }
         Some(KeyKind::Rest) => Ok(registry
             .verify_token(credential)?

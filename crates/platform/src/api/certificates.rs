@@ -16,7 +16,7 @@ use tesaiot_contract::{DeviceId, Secret};
 use tesaiot_store::registry::{EnrolmentToken, NotCertified};
 use tesaiot_tls::CertificateSummary;
 
-use super::caller::{Caller, credential};
+use super::caller::{By, Caller, credential};
 use super::payload::{self, Signing};
 use super::problem::{Path, Problem};
 use super::{State, blocking};
@@ -64,9 +64,10 @@ impl Asker {
         match self.0 {
             Who::Token(token) => Ok(Right::Token(token)),
             Who::Nobody => Ok(Right::ExpiredKey),
-            Who::Known(Caller::Device { id: own, serial }) if own == *id => {
-                Ok(serial.map_or(Right::Secret, Right::Certificate))
-            }
+            Who::Known(Caller::Device { id: own, by }) if own == *id => Ok(match by {
+                By::Certificate(serial) => Right::Certificate(serial),
+                By::Key(credential) => Right::Secret(credential),
+            }),
             Who::Known(caller) => Err(caller.device(Some(id)).err().unwrap_or_else(Problem::unauthorized)),
         }
     }

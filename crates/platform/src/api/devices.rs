@@ -141,9 +141,16 @@ pub(super) async fn rotate_api_key(
     Path(id): Path<DeviceId>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let actor = caller.operator()?;
-    let key = state.provisioning.rotate_api_key(&id).await?;
+    let (key, replaced) = state.provisioning.rotate_api_key(&id).await?;
     state.incidents.operator(actor, "device.rotate-key", id.as_str(), "allowed").await;
-    Ok((StatusCode::CREATED, Json(json!({"success": true, "device_id": id, "api_key": key.expose()}))))
+    let shown = json!({
+        "success": true,
+        "device_id": id,
+        "api_key": key.expose(),
+        "revoked_certificates": replaced.certificates,
+        "revoked_enrolment_tokens": replaced.enrolment_tokens,
+    });
+    Ok((StatusCode::CREATED, Json(shown)))
 }
 
 pub(super) async fn revoke(

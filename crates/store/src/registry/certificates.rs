@@ -167,14 +167,7 @@ impl Registry {
 
     /// Revokes every certificate of a device, now and in one change. Returns how many were not revoked before.
     pub fn revoke_certificates_of(&self, device: &DeviceId, reason: &str, now: Timestamp) -> Result<usize, StoreError> {
-        self.write(|transaction| {
-            Ok(transaction
-                .prepare_cached(
-                    "UPDATE certificate SET revoked_at = ?2, revocation_reason = ?3
-                     WHERE device = ?1 AND revoked_at IS NULL",
-                )?
-                .execute(params![device.as_str(), to_nanoseconds(now), reason])?)
-        })
+        self.write(|transaction| Ok(revoke_all(transaction, device, reason, now)?))
     }
 
     /// Revokes a certificate, now. Revoking it again keeps the first time and reason. Sessions
@@ -236,6 +229,20 @@ impl Registry {
             Ok(rows.collect::<Result<_, _>>()?)
         })
     }
+}
+
+/// Revokes every certificate of a device. Returns how many were not revoked before.
+pub(super) fn revoke_all(
+    transaction: &Transaction<'_>,
+    device: &DeviceId,
+    reason: &str,
+    now: Timestamp,
+) -> rusqlite::Result<usize> {
+    transaction
+        .prepare_cached(
+            "UPDATE certificate SET revoked_at = ?2, revocation_reason = ?3 WHERE device = ?1 AND revoked_at IS NULL",
+        )?
+        .execute(params![device.as_str(), to_nanoseconds(now), reason])
 }
 
 /// Adds a certificate. With `chain` it is one that the device asked for, and has yet to use.

@@ -7,6 +7,7 @@ use tesaiot_contract::{DeviceId, Secret};
 use super::devices::{self, Device};
 use super::secrets::{api_key_lookup, equal, random, salted_hash};
 use super::{Failure, Registry, unknown_word};
+use super::{certificates, enrolment};
 use crate::error::StoreError;
 use crate::time::{from_nanoseconds, to_nanoseconds};
 
@@ -54,6 +55,17 @@ pub struct Credential {
     pub created_at: Timestamp,
     /// When it was revoked, if it was.
     pub revoked_at: Option<Timestamp>,
+}
+
+/// What went when a device was given a new secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Replaced {
+    /// The new one.
+    pub credential: CredentialId,
+    /// Certificates that were not revoked before.
+    pub certificates: usize,
+    /// Enrolment tokens that were good.
+    pub enrolment_tokens: usize,
 }
 
 /// The answer to a device that presented a secret.
@@ -113,7 +125,8 @@ impl Registry {
         self.write(|transaction| insert(transaction, device, kind, secret, now))
     }
 
-    /// Gives a device another secret and revokes all it had of that kind, in one change.
+    /// Gives a device a new secret in place of all it had, of either kind. What those may have brought a thief goes with
+    /// them, in the same change: every certificate of the device, and every enrolment token that was not used.
     ///
     /// # Errors
     /// As [`Registry::add_secret`].
@@ -123,15 +136,15 @@ impl Registry {
         kind: CredentialKind,
         secret: &Secret,
         now: Timestamp,
-    ) -> Result<CredentialId, StoreError> {
+    ) -> Result<Replaced, StoreError> {
         self.write(|transaction| {
             transaction
-                .prepare_cached(
-                    "UPDATE credential SET revoked_at = ?3
-                     WHERE device = ?1 AND kind = ?2 AND revoked_at IS NULL",
-                )?
-                .execute(params![device.as_str(), kind.as_str(), to_nanoseconds(now)])?;
-            insert(transaction, device, kind, secret, now)
+                .prepare_cached("UPDATE credential SET revoked_at = ?2 WHERE device = ?1 AND revoked_at IS NULL")?
+                .execute(params![device.as_str(), to_nanoseconds(now)])?;
+            let enrolment_tokens = enrolment::revoke_tokens(transaction, device, now)?;
+            let certificates = certificates::revoke_all(transaction, device, "the device's key was replaced", now)?;
+            let credential = insert(transaction, device, kind, secret, now)?;
+            Ok(Replaced { credential, certificates, enrolment_tokens })
         })
     }
 
@@ -206,12 +219,12 @@ impl Registry {
         })
     }
 
-    /// The device that a valid API key belongs to, for requests that carry only the key. The
+    /// The device that a valid API key belongs to, and the key's name, for requests that carry only the key. The
     /// device may be disabled: [`Registry::verify_device_secret`] says so.
-    pub fn device_of_api_key(&self, key: &str) -> Result<Option<DeviceId>, StoreError> {
+    pub fn device_of_api_key(&self, key: &str) -> Result<Option<(DeviceId, CredentialId)>, StoreError> {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT device, salt, hash FROM credential
+                "SELECT device, salt, hash, number FROM credential
                  WHERE lookup = ?1 AND kind = 'api-key' AND revoked_at IS NULL",
             )?;
             let mut rows = statement.query([&api_key_lookup(key.as_bytes())[..]])?;
@@ -219,12 +232,19 @@ impl Registry {
                 let salt: Vec<u8> = row.get(1)?;
                 let hash: Vec<u8> = row.get(2)?;
                 if equal(&salted_hash(&salt, key.as_bytes()), &hash) {
-                    return Ok(Some(devices::device_id(row, 0)?));
+                    return Ok(Some((devices::device_id(row, 0)?, CredentialId(row.get(3)?))));
                 }
             }
             Ok(None)
         })
     }
+}
+
+/// Whether this credential of the device is still good.
+pub(super) fn is_valid(connection: &Connection, device: &DeviceId, id: CredentialId) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached("SELECT 1 FROM credential WHERE number = ?1 AND device = ?2 AND revoked_at IS NULL")?
+        .exists(params![id.0, device.as_str()])
 }
 
 pub(super) fn find_device(connection: &Connection, id: &DeviceId) -> rusqlite::Result<Option<Device>> {

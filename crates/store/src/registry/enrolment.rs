@@ -12,7 +12,7 @@ use tesaiot_contract::secret::enrolment_token;
 use tesaiot_contract::{DeviceId, Secret};
 
 use super::certificates::{self, Certificate, CertificateStatus, normalised};
-use super::credentials::find_device;
+use super::credentials::{CredentialId, find_device, is_valid};
 use super::devices::device_id;
 use super::secrets::{random, token_hash};
 use super::{Failure, Registry};
@@ -46,7 +46,9 @@ pub enum Claim<'a> {
     Token(&'a str),
     /// The certificate, by its serial number, with which the device came in. It is looked at again.
     Certificate(&'a str),
-    /// A secret of the device, or an operator: somebody looked already.
+    /// A secret of the device that it came in with. Whether it is still good is looked at again.
+    Secret(CredentialId),
+    /// An operator: somebody looked already.
     Verified,
     /// Nothing but the key: the device's certificate for it has expired, by no more than this.
     ExpiredKey(Duration),
@@ -99,6 +101,8 @@ pub enum NotCertified {
     KeyOfAnother,
     /// The certificate the device came in with is good no more.
     CertificateRefused,
+    /// The secret the device came in with was taken back meanwhile.
+    SecretRevoked,
     /// No certificate of the device is for this key, or a newer one is in use, or it has not expired.
     KeyUnknown,
     /// The certificate for this key expired too long ago.
@@ -118,6 +122,7 @@ impl NotCertified {
             Self::KeyRevoked => "key_revoked",
             Self::KeyOfAnother => "key_of_another_device",
             Self::CertificateRefused => "certificate_refused",
+            Self::SecretRevoked => "secret_revoked",
             Self::KeyUnknown => "key_unknown",
             Self::GraceOver => "grace_over",
         }
@@ -199,14 +204,7 @@ impl Registry {
 
     /// Takes back every enrolment token of a device that was not used. Returns how many were good.
     pub fn revoke_enrolment_tokens(&self, device: &DeviceId, now: Timestamp) -> Result<usize, StoreError> {
-        self.write(|transaction| {
-            Ok(transaction
-                .prepare_cached(
-                    "UPDATE enrolment_token SET revoked_at = ?2
-                     WHERE device = ?1 AND revoked_at IS NULL AND used_at IS NULL AND expires_at > ?2",
-                )?
-                .execute(params![device.as_str(), to_nanoseconds(now)])?)
-        })
+        self.write(|transaction| Ok(revoke_tokens(transaction, device, now)?))
     }
 
     /// Decides on a request for a certificate. When there is a right to a new one, `make` makes it, with its chain in
@@ -221,6 +219,20 @@ impl Registry {
     ) -> Result<Certified, StoreError> {
         self.write(|transaction| certify(transaction, request, make))
     }
+}
+
+/// Takes back every token of a device that was not used. Returns how many were good.
+pub(super) fn revoke_tokens(
+    transaction: &Transaction<'_>,
+    device: &DeviceId,
+    now: Timestamp,
+) -> rusqlite::Result<usize> {
+    transaction
+        .prepare_cached(
+            "UPDATE enrolment_token SET revoked_at = ?2
+             WHERE device = ?1 AND revoked_at IS NULL AND used_at IS NULL AND expires_at > ?2",
+        )?
+        .execute(params![device.as_str(), to_nanoseconds(now)])
 }
 
 fn certify(
@@ -244,6 +256,11 @@ fn certify(
                     CertificateStatus::DeviceDisabled => NotCertified::DeviceDisabled,
                     _ => NotCertified::CertificateRefused,
                 });
+            }
+        }
+        Claim::Secret(credential) => {
+            if !is_valid(transaction, request.device, credential)? {
+                return refused(NotCertified::SecretRevoked);
             }
         }
         Claim::Verified | Claim::ExpiredKey(_) => {}

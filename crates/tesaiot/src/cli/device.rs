@@ -62,7 +62,9 @@ const ROTATE_HELP: &str = "\
 Example:
   tesaiot device rotate-key pi-kitchen
 
-The key is shown this once. Exit codes: as those of `tesaiot device`";
+The former key, the certificates of the device and its unused enrolment tokens are taken back:
+whoever had the key could have asked for a certificate with it. The key is shown this once.
+Exit codes: as those of `tesaiot device`";
 
 /// A verb that needs nothing but the device.
 #[derive(Args)]
@@ -111,7 +113,10 @@ impl One {
             return output::json(&json!({"device_id": self.id, "api_key": key.expose()}));
         }
         output::line(key.expose())?;
-        output::say("The former key is no longer accepted. This one is not shown again.");
+        output::say(
+            "The former key is no longer accepted, nor are the device's certificates and unused enrolment tokens. \
+             This one is not shown again.",
+        );
         Ok(())
     }
 }

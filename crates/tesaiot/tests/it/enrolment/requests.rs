@@ -34,6 +34,20 @@ fn a_device_with_a_key_gets_a_certificate_and_logs_in_with_it() {
     assert!(signed.iter().all(|event| event.actor == "device:pump-7" && event.outcome == "allowed"));
 }
 
+#[test]
+fn a_certificate_had_with_a_stolen_key_ends_with_the_key() {
+    let platform = TestPlatform::start();
+    let device = platform.device("pump-7", AuthMode::ServerTls);
+    let own = OwnKey::new();
+    let answer = platform.rest_of(&device).post(&path("pump-7"), &own.body("pump-7")).expect(201);
+    let files = own.files(&platform.scratch("own"), chain(&answer));
+    assert!(publishes(&platform, &device, &files));
+    let rotated = platform.operator().post("/devices/pump-7/api-keys", b"").expect(201);
+    assert_eq!((&rotated["revoked_certificates"], &rotated["revoked_enrolment_tokens"]), (&1.into(), &0.into()));
+    assert!(!publishes(&platform, &device, &files));
+    platform.rest_of(&device).post(&path("pump-7"), &OwnKey::new().body("pump-7")).expect(401);
+}
+
 /// With keys and requests as `openssl` makes them.
 #[test]
 fn keys_of_other_kinds_log_in_too() {
