@@ -27,24 +27,27 @@ pub(crate) struct Origin<'a> {
 pub(crate) struct FannedOut {
     /// How many took it.
     pub(crate) taken: usize,
+    /// Whether the session it was meant for took it.
+    pub(crate) taken_by_addressee: bool,
     /// Whether it was to be retained and there was no room.
     pub(crate) not_retained: bool,
 }
 
 /// Gives a stored message to every subscriber. What outlives the process is added to `batch`: whoever acknowledges the
-/// message waits for that.
+/// message waits for that. `addressee`: the client it is meant for, if it is for one more than for others.
 pub(crate) fn fan_out<H: Host>(
     shared: &Shared<H>,
     message: &Message,
     origin: Origin<'_>,
     batch: &mut Batch<'_>,
+    addressee: Option<&str>,
 ) -> FannedOut {
     let expires_at = expiry(message, origin.received);
     let not_retained = message.retain && !retain(shared, message, expires_at, origin.client_id, batch);
     let matches = shared.router.matching(&message.topic, origin.client_id.map(|client_id| &**client_id));
     // A received payload shares its buffer with its neighbours, which must not wait in a queue with it.
     if matches.is_empty() {
-        return FannedOut { taken: 0, not_retained };
+        return FannedOut { taken: 0, taken_by_addressee: false, not_retained };
     }
     let message = message.detached();
     let deliver_to = |found: &Match, share| Delivery {
@@ -56,11 +59,13 @@ pub(crate) fn fan_out<H: Host>(
         share,
         stored: None,
     };
-    let mut taken = 0;
+    let (mut taken, mut taken_by_addressee) = (0, false);
     for found in &matches.sessions {
         let (delivery, fits) = with_copy(&found.session, deliver_to(found, None), batch);
         if fits || found.session.mailbox.is_connected() {
-            taken += usize::from(found.session.mailbox.deliver(delivery, &shared.counters));
+            let is_taken = found.session.mailbox.deliver(delivery, &shared.counters);
+            taken += usize::from(is_taken);
+            taken_by_addressee |= is_taken && addressee == Some(&*found.session.client_id);
         } else {
             shared.counters.dropped(&shared.counters.dropped_queue_full);
         }
@@ -73,7 +78,7 @@ pub(crate) fn fan_out<H: Host>(
             shared.counters.dropped(&shared.counters.dropped_no_member);
         }
     }
-    FannedOut { taken, not_retained }
+    FannedOut { taken, taken_by_addressee, not_retained }
 }
 
 /// Returns whether there was room.

@@ -52,9 +52,10 @@ impl Connected {
 }
 
 impl<H: Host> Broker<H> {
-    /// Whether a message with this topic name would go to anybody, connected or not.
-    pub fn has_subscribers(&self, topic: &str) -> bool {
-        !self.shared.router.matching(topic, None).is_empty()
+    /// Whether a client's own session asked for messages with this topic name, connected or not. Its part in a shared
+    /// subscription does not count: another member may get them.
+    pub fn is_subscribed(&self, client_id: &str, topic: &str) -> bool {
+        self.shared.router.matching(topic, None).sessions.iter().any(|found| &*found.session.client_id == client_id)
     }
 
     /// The sessions behind `after`, in the order of client identifiers, at most `limit`: all, or those that somebody

@@ -185,7 +185,14 @@ impl<H: Host> Broker<H> {
     /// Returns how many sessions took it.
     pub fn publish(&self, message: &Message) -> usize {
         let origin = Origin { client_id: None, received: Instant::now() };
-        fan_out(&self.shared, message, origin, &mut self.shared.ledger.batch()).taken
+        fan_out(&self.shared, message, origin, &mut self.shared.ledger.batch(), None).taken
+    }
+
+    /// As [`Broker::publish`], of a message that is meant for one client. Returns whether the session of this client
+    /// took it, whoever else did.
+    pub fn publish_for(&self, client_id: &str, message: &Message) -> bool {
+        let origin = Origin { client_id: None, received: Instant::now() };
+        fan_out(&self.shared, message, origin, &mut self.shared.ledger.batch(), Some(client_id)).taken_by_addressee
     }
 
     /// Closes the live connection of a client at once and discards its session. Returns whether there was one.

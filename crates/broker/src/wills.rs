@@ -121,7 +121,7 @@ pub(crate) async fn publish<H: Host>(shared: &Shared<H>, will: Will<H::Identity>
     {
         let origin = Origin { client_id: Some(&will.client_id), received: Instant::now() };
         let mut batch = shared.ledger.batch();
-        if fan_out(shared, &will.message, origin, &mut batch).not_retained {
+        if fan_out(shared, &will.message, origin, &mut batch, None).not_retained {
             shared.host.observe(Event::NotRetained { identity: &will.identity, topic: &will.message.topic });
         }
         batch.will_gone(&will.client_id);

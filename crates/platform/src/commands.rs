@@ -188,7 +188,8 @@ impl Commands {
             if is_handed {
                 continue;
             }
-            let Some(topic) = topic(&command).into_iter().find(|topic| broker.has_subscribers(topic)) else {
+            let Some(topic) = topic(&command).into_iter().find(|topic| broker.is_subscribed(device.as_str(), topic))
+            else {
                 is_complete = false;
                 continue;
             };
@@ -198,7 +199,7 @@ impl Commands {
             if let Ok(Err(error)) = noted {
                 tracing::warn!(%device, %error, "that a command is sent could not be noted");
             }
-            if broker.publish(&Message::new(topic, body(&command), QoS::AtLeastOnce)) == 0 {
+            if !broker.publish_for(device.as_str(), &Message::new(topic, body(&command), QoS::AtLeastOnce)) {
                 is_complete = false;
                 continue;
             }

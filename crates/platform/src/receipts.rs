@@ -82,7 +82,7 @@ impl Receipts {
         let alias = format!("devices/{device}/receipts");
         let topics = [topic.to_string(), alias];
         let wanted: Vec<&String> = match broker.is_connected(device.as_str()) {
-            true => topics.iter().filter(|topic| broker.has_subscribers(topic)).collect(),
+            true => topics.iter().filter(|topic| broker.is_subscribed(device.as_str(), topic)).collect(),
             false => Vec::new(),
         };
         let now = Instant::now();
@@ -101,10 +101,13 @@ impl Receipts {
         };
         for run in news {
             let receipt = receipt(&run);
-            let tell =
-                |topic: &&String| broker.publish(&Message::new((*topic).clone(), receipt.clone(), QoS::AtMostOnce));
-            if wanted.iter().map(tell).sum::<usize>() == 0 {
-                // Nobody took it: it is news at the next look.
+            let mut is_told = false;
+            for topic in &wanted {
+                let message = Message::new((*topic).clone(), receipt.clone(), QoS::AtMostOnce);
+                is_told |= broker.publish_for(device.as_str(), &message);
+            }
+            if !is_told {
+                // The device did not take it: it is news at the next look.
                 let mut devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(told) = devices.get_mut(device) {
                     told.runs.retain(|told| *told != run);

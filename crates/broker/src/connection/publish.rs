@@ -115,7 +115,7 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
             return;
         }
         let origin = Origin { client_id: Some(&self.session.client_id), received: self.last_received };
-        if fan_out(&self.shared, message, origin, &mut self.shared.ledger.batch()).not_retained {
+        if fan_out(&self.shared, message, origin, &mut self.shared.ledger.batch(), None).not_retained {
             let (identity, topic) = (&self.identity, &*message.topic);
             self.shared.host.observe(Event::NotRetained { identity, topic });
         }
@@ -175,7 +175,7 @@ impl<H: Host, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<H, S> {
                 increment(&shared.counters.messages_refused);
             } else {
                 let origin = Origin { client_id: Some(&self.session.client_id), received: held.received };
-                let fanned_out = fan_out(&shared, &held.message, origin, &mut batch);
+                let fanned_out = fan_out(&shared, &held.message, origin, &mut batch, None);
                 increment(&shared.counters.messages_acknowledged);
                 if fanned_out.not_retained {
                     reason = self.not_retained(&held.message.topic, packet_id, qos);

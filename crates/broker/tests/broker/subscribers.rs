@@ -43,6 +43,22 @@ async fn unsubscribed_means_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_message_for_one_is_taken_when_that_one_takes_it() {
+    let bench = Bench::new();
+    let mut reader = bench.connect(Version::V5, "app").await;
+    reader.subscribe("d/#", QoS::AtLeastOnce).await;
+    let mut device = bench.connect(Version::V5, "d").await;
+    let message = Message::new("d/t", "m", QoS::AtLeastOnce);
+    assert!(!bench.broker.is_subscribed("d", "d/t") && bench.broker.is_subscribed("app", "d/t"));
+    assert!(!bench.broker.publish_for("d", &message));
+    reader.expect_publish().await;
+    device.subscribe("d/t", QoS::AtLeastOnce).await;
+    assert!(bench.broker.is_subscribed("d", "d/t") && !bench.broker.is_subscribed("d", "d/u"));
+    assert!(bench.broker.publish_for("d", &message));
+    device.expect_publish().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_local_spares_the_publisher() {
     let bench = Bench::new();
     let mut device = bench.connect(Version::V5, "d").await;

@@ -249,3 +249,41 @@ fn tokens_of_applications_are_made_by_administrators_and_for_topics_of_devices()
     }
     assert_eq!(admin.get("/mqtt-tokens").expect(200)["tokens"], json!([]));
 }
+
+/// Reads until a message says this.
+#[track_caller]
+fn hears(wire: &mut Wire, text: &str) {
+    while !wire.packet().windows(text.len()).any(|window| window == text.as_bytes()) {}
+}
+
+#[test]
+fn who_reads_commands_does_not_take_them_from_the_device() {
+    let platform = TestPlatform::start();
+    let (device, other) =
+        (platform.device("pump-7", AuthMode::ServerTls), platform.device("pump-8", AuthMode::ServerTls));
+    let token = token(&platform, "auditor", &["device/pump-7/commands/#"]);
+    let mut application = reader(&platform, platform.mqtt_tls().port(), &token, "auditor", &[]);
+    let _application = Running::start(application.args(["-t", "device/pump-7/commands/#"]));
+    subscribed(&platform, "auditor");
+    let order = |id: &str, name: &str| {
+        let body = json!({"command": name}).to_string();
+        platform.operator().post(&format!("/devices/{id}/commands"), body.as_bytes()).expect(202)
+    };
+    let mut wire = Wire::login(platform.mqtt_tls(), &device, Version::V5);
+    let mut witness = Wire::login(platform.mqtt_tls(), &other, Version::V5);
+    assert_eq!(witness.subscribed(1, "device/pump-8/commands/#"), 1);
+    // Connected and without a subscription: it is not sent, whoever else listens.
+    let early = order("pump-7", "early");
+    for name in ["one", "two"] {
+        // When the second one came, the first device has had its turn.
+        order("pump-8", name);
+        hears(&mut witness, &format!("commands/{name}"));
+    }
+    let path = format!("/devices/pump-7/commands/{}", early["command_id"].as_str().expect("an id"));
+    assert_eq!(platform.operator().get(&path).expect(200)["sent_at"], Value::Null);
+    // By the other name of its topics: what the application subscribed is not what the device did.
+    assert_eq!(wire.subscribed(1, "devices/pump-7/commands/#"), 1);
+    hears(&mut wire, "devices/pump-7/commands/early");
+    order("pump-7", "late");
+    hears(&mut wire, "devices/pump-7/commands/late");
+}
