@@ -88,7 +88,12 @@ impl Cursor {
             let mut ranges = Vec::new();
             let mut previous = 0_u64;
             for _ in 0..reader.count()? {
-                let first = previous.checked_add(reader.unsigned()?).ok_or(overflow)?;
+                let distance = reader.unsigned()?;
+                // What is between two ranges is a gap: they rise, and do not touch.
+                if !ranges.is_empty() && distance < 2 {
+                    return Err(Malformed("two ranges of sequence numbers touch"));
+                }
+                let first = previous.checked_add(distance).ok_or(overflow)?;
                 let last = first.checked_add(reader.unsigned()?).ok_or(overflow)?;
                 ranges.push((first, last));
                 previous = last;
@@ -203,6 +208,29 @@ mod tests {
             assert!(cursor.contains(&id("a", seq)));
         }
         assert_eq!(cursor.gaps()[0].missing, [(2, u64::MAX - 2)]);
+    }
+
+    #[test]
+    fn ranges_that_touch_are_no_cursor() {
+        let decoded = |ranges: &[(u64, u64)]| {
+            let mut writer = Writer::new(1);
+            writer.length(1);
+            writer.text("a");
+            writer.length(ranges.len());
+            for &(distance, length) in ranges {
+                writer.unsigned(distance);
+                writer.unsigned(length);
+            }
+            let blob = writer.finish();
+            Cursor::decode(&mut Reader::open(&blob, 1).unwrap())
+        };
+        // The second begins where the first ends, at the largest number too; and right after it.
+        for ranges in [[(1, 4), (0, 3)], [(u64::MAX, 0), (0, 0)], [(1, 4), (1, 3)]] {
+            assert!(decoded(&ranges).is_err(), "{ranges:?}");
+        }
+        assert!(decoded(&[(u64::MAX, 0), (2, 0)]).is_err(), "too large");
+        let cursor = decoded(&[(0, 4), (2, 3)]).unwrap();
+        assert_eq!(cursor.gaps()[0].missing, [(5, 5)]);
     }
 
     #[test]
