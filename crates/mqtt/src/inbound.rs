@@ -127,10 +127,12 @@ impl<T> Inbound<T> {
         self.recent.iter().copied()
     }
 
-    /// Gives a new session what an earlier process knew of it.
+    /// Gives a new session what an earlier process knew of it: of `recent`, oldest first, the newest that there is room
+    /// for.
     pub fn restore(&mut self, unreleased: Vec<PacketId>, recent: impl IntoIterator<Item = Answered>) {
         self.unreleased = unreleased;
-        self.recent = recent.into_iter().take(usize::from(self.receive_maximum)).collect();
+        self.recent.clear();
+        recent.into_iter().for_each(|answered| self.remember(answered));
     }
 
     /// A session that starts clean. Tickets go on counting, so that a late outcome of the session before names
@@ -399,6 +401,15 @@ mod tests {
         assert!(resumed.next_acknowledgement().is_some());
         let other = fingerprint("t", b"another");
         assert!(matches!(resumed.arrive(id(5), QoS::AtLeastOnce, true, Some(other), ()), Ok(Arrival::New(_))));
+    }
+
+    #[test]
+    fn of_more_than_there_is_room_for_the_newest_answers_are_restored() {
+        let mut inbound: Inbound<()> = Inbound::new(2);
+        let known = |packet_id| answered(packet_id, QoS::AtLeastOnce, 7, PublishAckReason::Success);
+        inbound.restore(vec![id(9)], (1..=5).map(known));
+        assert_eq!(inbound.recent().collect::<Vec<_>>(), [known(4), known(5)]);
+        assert_eq!(inbound.unreleased(), [id(9)]);
     }
 
     #[test]
