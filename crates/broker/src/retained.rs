@@ -27,9 +27,9 @@ struct Room {
 }
 
 impl Room {
-    /// The room left of `limit` for one more message of `bytes`.
-    fn fits(self, bytes: usize, limit: Room) -> bool {
-        self.messages < limit.messages && self.bytes + bytes <= limit.bytes
+    /// Whether one more message of `bytes` is within `limit`, or takes no more than was taken `before`.
+    fn fits(self, bytes: usize, limit: Room, before: Room) -> bool {
+        self.messages < limit.messages.max(before.messages) && self.bytes + bytes <= limit.bytes.max(before.bytes)
     }
 
     fn take(&mut self, bytes: usize) {
@@ -53,6 +53,21 @@ struct Inner {
 }
 
 impl Inner {
+    /// What a client has; nothing for the host.
+    fn room_of(&self, owner: Option<&Arc<str>>) -> Room {
+        owner.and_then(|owner| self.owners.get(owner)).copied().unwrap_or_default()
+    }
+
+    /// Its topic has no message.
+    fn insert(&mut self, message: Message, bytes: usize, expires_at: Option<Instant>, owner: Option<&Arc<str>>) {
+        self.taken.take(bytes);
+        if let Some(owner) = owner {
+            self.owners.entry(Arc::clone(owner)).or_default().take(bytes);
+        }
+        self.next_expiry = [self.next_expiry, expires_at].into_iter().flatten().min();
+        self.messages.insert(message.topic.to_string(), Kept { message, expires_at, owner: owner.cloned() });
+    }
+
     fn remove(&mut self, name: &str) {
         let Some(kept) = self.messages.remove(name) else { return };
         let bytes = size(&kept.message);
@@ -93,27 +108,32 @@ impl Retained {
     }
 
     /// Replaces the topic's message; an empty payload removes it (MQTT-3.3.1-6). Returns false when there is no
-    /// room: the topic then keeps no message, rather than a stale one.
+    /// room: the topic then keeps no message, rather than a stale one. Who has more than the limits allow, since they
+    /// were lowered, may change what there is, not add to it.
     pub(crate) fn set(&self, message: &Message, expires_at: Option<Instant>, owner: Option<&Arc<str>>) -> bool {
         let mut inner = self.write();
+        let (all_before, own_before) = (inner.taken, inner.room_of(owner));
         inner.remove(&message.topic);
         if message.payload.is_empty() {
             return true;
         }
         let kept = message.detached();
         let bytes = size(&kept);
-        let own = owner.and_then(|owner| inner.owners.get(owner)).copied().unwrap_or_default();
-        let has_share = owner.is_none() || own.fits(bytes, self.limit_per_client);
-        if !has_share || !inner.taken.fits(bytes, self.limit) {
+        let has_share = owner.is_none() || inner.room_of(owner).fits(bytes, self.limit_per_client, own_before);
+        if !has_share || !inner.taken.fits(bytes, self.limit, all_before) {
             return false;
         }
-        inner.taken.take(bytes);
-        if let Some(owner) = owner {
-            inner.owners.entry(Arc::clone(owner)).or_default().take(bytes);
-        }
-        inner.next_expiry = [inner.next_expiry, expires_at].into_iter().flatten().min();
-        inner.messages.insert(message.topic.to_string(), Kept { message: kept, expires_at, owner: owner.cloned() });
+        inner.insert(kept, bytes, expires_at, owner);
         true
+    }
+
+    /// Puts back what an earlier process kept. It was promised, whatever the limits are now: they hold back what comes.
+    pub(crate) fn restore(&self, message: &Message, expires_at: Option<Instant>, owner: Option<&Arc<str>>) {
+        let mut inner = self.write();
+        inner.remove(&message.topic);
+        let kept = message.detached();
+        let bytes = size(&kept);
+        inner.insert(kept, bytes, expires_at, owner);
     }
 
     /// What is retained below a filter, as a new subscriber gets it.

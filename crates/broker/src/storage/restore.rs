@@ -100,15 +100,15 @@ pub(crate) fn restore<H: Host>(shared: &Arc<Shared<H>>, records: impl IntoIterat
     restored
 }
 
-/// `false`: its time is over, or there is no room for it any more.
+/// `false`: its time is over.
 fn retain<H: Host>(shared: &Shared<H>, kept: &Kept) -> bool {
     let expires_at = kept.expires_at.map(moment);
-    let is_over = expires_at.is_some_and(|at| at.is_none());
-    let is_kept = !is_over && shared.retained.set(&kept.message, expires_at.flatten(), kept.owner.as_ref());
-    if !is_kept {
+    if expires_at.is_some_and(|at| at.is_none()) {
         shared.ledger.batch().retained_gone(&kept.message.topic);
+        return false;
     }
-    is_kept
+    shared.retained.restore(&kept.message, expires_at.flatten(), kept.owner.as_ref());
+    true
 }
 
 /// Makes a session of its records, and returns how many messages wait for it. `None` when its time is over, or what is

@@ -234,6 +234,45 @@ async fn retained_messages_come_back_and_removed_ones_do_not() {
     reader.expect_silence().await;
 }
 
+/// Limits that were lowered between two starts hold back what comes; they take nothing that was promised.
+#[tokio::test(start_paused = true)]
+async fn retained_messages_come_back_also_when_they_are_more_than_a_client_may_have() {
+    let keeper = Keeper::new(u64::MAX);
+    let bench = start(&keeper, HashMap::new());
+    let retained = |topic: &str, number| Publish { retain: true, ..publish(topic, number) };
+    let mut device = bench.connect(Version::V5, "d").await;
+    for number in 1..=3 {
+        device.publish(retained(&format!("d/{number}"), number)).await;
+        device.expect_puback(number).await;
+    }
+    drop(bench);
+    for config in [
+        Config { max_retained_per_client: 1, ..Config::default() },
+        Config { max_retained_bytes_per_client: 150, ..Config::default() },
+        Config { max_retained: 1, ..Config::default() },
+    ] {
+        let later = Keeper::new(u64::MAX);
+        let bench = start_with(config, &later, keeper.records());
+        assert_eq!(later.submitted(), 0, "nothing is removed");
+        let mut device = bench.connect(Version::V5, "d").await;
+        device.publish(retained("d/2", 7)).await;
+        device.acknowledged().await;
+        device.publish(retained("d/4", 8)).await;
+        device.acknowledged().await;
+        let mut reader = bench.connect(Version::V3, "app").await;
+        reader.subscribe("d/#", QoS::AtLeastOnce).await;
+        let mut payloads = BTreeSet::new();
+        for _ in 0..3 {
+            let message = reader.expect_publish().await;
+            payloads.insert(String::from_utf8(message.payload.to_vec()).unwrap());
+            reader.acknowledge(message.packet_id.unwrap()).await;
+        }
+        reader.expect_silence().await;
+        let expected = ["payload 1", "payload 3", "payload 7"].map(String::from);
+        assert_eq!(payloads, BTreeSet::from(expected), "what there was may change, and nothing is added");
+    }
+}
+
 /// The client is away when the process dies, and comes back in time, or too late.
 #[tokio::test(start_paused = true)]
 async fn a_delayed_will_comes_when_it_is_due_and_not_if_the_client_is_back() {
