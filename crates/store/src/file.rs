@@ -111,6 +111,27 @@ pub(crate) fn open_outside(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
+/// Brings a database that nobody else has open, and that nobody needs as it was, up to date: a copy of one that an older
+/// program left. One that is up to date is not touched. Nothing of the change is in a write-ahead log afterwards.
+///
+/// # Errors
+/// [`StoreError::Version`] for a file of a newer program, and [`StoreError::Outdated`] for one that has no format: to make
+/// a new store of it would hide that something was lost.
+pub(crate) fn upgrade(path: &Path, migrations: Migrations) -> Result<(), StoreError> {
+    let failed = |source| StoreError::from_sqlite(path, During::Open, source);
+    let supported = migrations.len() as i64;
+    let found: i64 = open_outside(path)?.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
+    if found < 1 {
+        return Err(StoreError::Outdated { path: path.to_owned(), found, supported });
+    }
+    if found == supported {
+        return Ok(());
+    }
+    let connection = open_writer(path, migrations)?;
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(failed)?;
+    connection.close().map_err(|(_, source)| failed(source))
+}
+
 fn open(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     // No mutex: each connection is used by one thread at a time, which the types enforce.
     let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
@@ -177,6 +198,29 @@ mod tests {
         drop(open_writer(&path, TWO).unwrap());
         drop(open_writer(&path, TWO).unwrap());
         assert!(matches!(open_writer(&path, ONE), Err(StoreError::Version { found: 2, supported: 1, .. })));
+    }
+
+    #[test]
+    fn an_upgrade_leaves_one_file_and_makes_no_store_of_what_is_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        const ONE: Migrations = &["CREATE TABLE a(x INTEGER) STRICT; INSERT INTO a VALUES (7)"];
+        const TWO: Migrations = &[ONE[0], "CREATE TABLE b(x INTEGER) STRICT; INSERT INTO b SELECT * FROM a"];
+        drop(open_writer(&path("some.db"), ONE).unwrap());
+        upgrade(&path("some.db"), TWO).unwrap();
+        let names: Vec<_> = directory.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["some.db"]);
+        let before = std::fs::read(path("some.db")).unwrap();
+        upgrade(&path("some.db"), TWO).unwrap();
+        assert!(std::fs::read(path("some.db")).unwrap() == before, "it was up to date");
+        let value: i64 =
+            open_reader(&path("some.db")).unwrap().query_row("SELECT x FROM b", [], |row| row.get(0)).unwrap();
+        assert_eq!(value, 7);
+        assert!(matches!(upgrade(&path("some.db"), ONE), Err(StoreError::Version { found: 2, supported: 1, .. })));
+        std::fs::write(path("empty.db"), "").unwrap();
+        assert!(matches!(upgrade(&path("empty.db"), TWO), Err(StoreError::Outdated { found: 0, .. })));
+        assert!(matches!(upgrade(&path("none.db"), TWO), Err(StoreError::Open { .. })));
+        assert!(!path("none.db").exists());
     }
 
     #[cfg(unix)]

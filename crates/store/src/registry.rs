@@ -36,7 +36,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 pub use audit::{AuditEvent, AuditRecord, Chain};
 pub use certificates::{Certificate, CertificateState, CertificateStatus};
-pub use check::check_file;
+pub use check::{check_file, upgrade};
 pub use commands::{Command, CommandAnswer, CommandKind, CommandState};
 pub use credentials::{Credential, CredentialId, CredentialKind, DeviceAuthentication, Refusal, Replaced};
 pub use devices::{AuthMode, Device, NewDevice, PresenceChange, Seen};

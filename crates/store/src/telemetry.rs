@@ -121,6 +121,7 @@ pub use downsample::{Algorithm, PlotPoint};
 pub use entry::{Appended, Entry, Outcome};
 pub use export::Export;
 pub use inspect::{Inspection, Statistics};
+pub use open::upgrade;
 pub use options::{Options, Retention, RetentionRule};
 pub use points::Points;
 pub use query::{

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Component, Path};
 
 use tesaiot_store::telemetry::Progress;
+use tesaiot_store::{registry, telemetry};
 
 use super::{BackupError, FORMAT, MANIFEST, Manifest, Partial, copy_file, findings};
 
@@ -21,7 +22,8 @@ pub struct Restored {
 }
 
 /// Restores the backup `from` as the data directory `data_dir`, which must not be there, or be empty. Every file is
-/// compared with its SHA-256, and both databases are read completely, before anything is put in place.
+/// compared with its SHA-256, and both databases are brought up to date and read completely, before anything is put in
+/// place.
 ///
 /// # Errors
 /// [`BackupError::InTheWay`] for a data directory with something in it, [`BackupError::NotABackup`],
@@ -56,6 +58,9 @@ pub fn restore(
         }
         done += bytes;
     }
+    // A backup may be older than this program. The copy is ours to change; the backup stays as it is.
+    telemetry::upgrade(&partial.path.join("telemetry.db"))?;
+    registry::upgrade(&partial.path.join("registry.db"))?;
     let findings = findings(&partial.path, progress)?;
     if let Some(first) = findings.first()
         && !accept_damage
@@ -101,5 +106,59 @@ fn is_plain(path: &str) -> bool {
         [Component::Normal(_)] => true,
         [Component::Normal(directory), Component::Normal(_)] => directory == "ca",
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tesaiot_store::telemetry::Inspection;
+    use tesaiot_store::{Registry, StoreError, Telemetry};
+
+    use super::super::{create, hash};
+    use super::*;
+
+    /// Where SQLite keeps `user_version` in a file, as four bytes, the highest first.
+    const USER_VERSION: usize = 60;
+
+    /// Makes the telemetry of a backup one of another format. The tables of formats 4 and 5 are the same.
+    fn set_format(backup: &Path, format: u32) {
+        let path = backup.join("telemetry.db");
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[USER_VERSION..USER_VERSION + 4].copy_from_slice(&format.to_be_bytes());
+        fs::write(&path, bytes).unwrap();
+        let mut manifest = manifest(backup).unwrap();
+        let entry = manifest.files.iter_mut().find(|file| file.path == "telemetry.db").unwrap();
+        entry.sha256 = hash(&mut fs::File::open(&path).unwrap(), &path, |_| Ok(())).unwrap().1;
+        fs::write(backup.join(MANIFEST), serde_json::to_vec(&manifest).unwrap()).unwrap();
+    }
+
+    #[test]
+    fn a_backup_of_an_older_program_is_restored_and_one_of_a_newer_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = |name: &str| directory.path().join(name);
+        let (data, backup, restored) = (place("data"), place("backup"), place("restored"));
+        fs::create_dir_all(data.join("ca")).unwrap();
+        drop(Telemetry::open(&data.join("telemetry.db"), Default::default()).unwrap());
+        drop(Registry::open(&data.join("registry.db")).unwrap());
+        create(&data, &backup, &mut |_| {}).unwrap();
+
+        set_format(&backup, 4);
+        let older = fs::read(backup.join("telemetry.db")).unwrap();
+        assert!(matches!(
+            Inspection::open(&backup.join("telemetry.db")),
+            Err(StoreError::Outdated { found: 4, supported: 5, .. })
+        ));
+        for name in ["telemetry.db-wal", "telemetry.db-shm"] {
+            let _ = fs::remove_file(backup.join(name));
+        }
+        assert_eq!(restore(&backup, &restored, false, &mut |_| {}).unwrap().findings, Vec::<String>::new());
+        assert!(fs::read(backup.join("telemetry.db")).unwrap() == older, "the backup stays as it is");
+        assert_eq!(Inspection::open(&restored.join("telemetry.db")).unwrap().statistics().unwrap().format, 5);
+        assert!(!place("restored.partial").exists());
+
+        set_format(&backup, 6);
+        let refused = restore(&backup, &place("other"), false, &mut |_| {});
+        assert!(matches!(refused, Err(BackupError::Store(StoreError::Version { found: 6, .. }))), "{refused:?}");
+        assert!(!place("other").exists() && !place("other.partial").exists());
     }
 }

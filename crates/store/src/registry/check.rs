@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use super::audit::verify_chain;
+use super::schema;
 use crate::error::{During, StoreError};
-use crate::file::open_outside;
+use crate::file::{self, open_outside};
 
 /// Reads every page of a registry, also one that is in use, and says what is damaged: pages and indexes, references
 /// to rows that are not there, and the first record of the audit log that is not what was written.
@@ -28,4 +29,32 @@ pub fn check_file(path: &Path) -> Result<Vec<String>, StoreError> {
         Err(error) => findings.push(format!("the audit log: {error}")),
     }
     Ok(findings)
+}
+
+/// Brings a copy that nobody has open, of a registry that an older program left, up to date.
+///
+/// # Errors
+/// [`StoreError::Version`] for a file of a newer program, [`StoreError::Outdated`] for one that is no registry, and when
+/// it cannot be read or written.
+pub fn upgrade(path: &Path) -> Result<(), StoreError> {
+    file::upgrade(path, schema::MIGRATIONS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registry_of_any_format_is_brought_up_to_date() {
+        let directory = tempfile::tempdir().unwrap();
+        for format in 1..=schema::MIGRATIONS.len() {
+            let path = directory.path().join(format!("{format}.db"));
+            drop(file::open_writer(&path, &schema::MIGRATIONS[..format]).unwrap());
+            upgrade(&path).unwrap();
+            assert_eq!(check_file(&path).unwrap(), Vec::<String>::new());
+            let found: i64 =
+                open_outside(&path).unwrap().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+            assert_eq!(found, schema::MIGRATIONS.len() as i64);
+        }
+    }
 }

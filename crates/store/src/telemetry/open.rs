@@ -12,7 +12,7 @@ use super::options::Options;
 use super::shared::{Shared, State, add, decode_snapshot};
 use super::{Telemetry, checksum, schema, tail};
 use crate::error::{During, StoreError};
-use crate::file::{DirectoryLock, open_writer};
+use crate::file::{self, DirectoryLock, open_writer};
 use crate::pool::Pool;
 
 /// Pages of write-ahead log at which SQLite itself moves it into the database, when nobody
@@ -31,6 +31,15 @@ pub(super) fn open(path: &Path, options: Options) -> Result<(Telemetry, Appender
     let mut appender = Appender::new(Arc::clone(&shared), connection);
     load(&mut appender).map_err(|source| StoreError::from_sqlite(path, During::Open, source))?;
     Ok((Telemetry { shared }, appender))
+}
+
+/// Brings a copy that nobody has open, of a store that an older program left, up to date. Reads no samples.
+///
+/// # Errors
+/// [`StoreError::Version`] for a file of a newer program, [`StoreError::Outdated`] for one that is no store, and when it
+/// cannot be read or written.
+pub fn upgrade(path: &Path) -> Result<(), StoreError> {
+    file::upgrade(path, schema::MIGRATIONS)
 }
 
 fn load(appender: &mut Appender) -> rusqlite::Result<()> {
