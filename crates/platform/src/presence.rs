@@ -172,6 +172,22 @@ impl Presence {
         seen
     }
 
+    /// What could not be written is to be heard the next time, unless there is newer news of the device.
+    fn put_back(&self, unheard: &[Seen]) {
+        let mut known = self.lock();
+        for seen in unheard {
+            // Who is not known any more is offline: this was the last of it.
+            let known = known.entry(seen.device.clone()).or_insert_with(|| Known {
+                address: seen.address.as_ref().and_then(|address| address.parse().ok()),
+                ..Known::new(seen.at)
+            });
+            known.unwritten = true;
+            if known.change.is_none() {
+                known.change.clone_from(&seen.change);
+            }
+        }
+    }
+
     /// Writes what was seen, now and then, until `stop`, and once more then.
     pub(crate) async fn write_until(self, registry: Registry, stop: CancellationToken) {
         let period = PERIOD.min(self.grace / 2).max(Duration::from_millis(50));
@@ -180,11 +196,16 @@ impl Presence {
                 () = stop.cancelled() => true,
                 () = tokio::time::sleep(period) => false,
             };
-            let seen = self.take();
+            let seen = Arc::new(self.take());
             if !seen.is_empty() {
-                let registry = registry.clone();
-                if let Ok(Err(error)) = tokio::task::spawn_blocking(move || registry.touch_seen(&seen)).await {
-                    tracing::warn!(%error, "the times devices were last seen could not be written");
+                let (registry, written) = (registry.clone(), Arc::clone(&seen));
+                match tokio::task::spawn_blocking(move || registry.touch_seen(&written)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => {
+                        tracing::warn!(%error, "the times devices were last seen could not be written");
+                        self.put_back(&seen);
+                    }
+                    Err(_) => self.put_back(&seen),
                 }
             }
             if stopped {
@@ -206,5 +227,51 @@ impl Known {
             change: None,
             unwritten: false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+    fn presence(registry: &Registry) -> Presence {
+        Presence::resume(registry, Duration::ZERO).unwrap()
+    }
+
+    fn changes(seen: &[Seen]) -> Vec<(&str, Option<bool>)> {
+        let mut changes: Vec<_> =
+            seen.iter().map(|seen| (seen.device.as_str(), seen.change.as_ref().map(|change| change.online))).collect();
+        changes.sort_unstable();
+        changes
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_written_the_next_time_unless_there_is_newer_news() {
+        let directory = tempfile::tempdir().unwrap();
+        let presence = presence(&Registry::open(&directory.path().join("registry.db")).unwrap());
+        let [gone, here, back] = ["gone", "here", "back"].map(|name| DeviceId::new(name).unwrap());
+        for device in [&gone, &here, &back] {
+            presence.connected(device, ADDRESS);
+        }
+        presence.disconnected(&gone, "it left");
+        presence.disconnected(&back, "it left");
+        let unheard = presence.take();
+        let news = [("back", Some(false)), ("gone", Some(false)), ("here", Some(true))];
+        assert_eq!(changes(&unheard), news);
+        assert_eq!((presence.take().len(), presence.online()), (0, 1));
+
+        presence.connected(&back, ADDRESS);
+        presence.put_back(&unheard);
+        assert_eq!(presence.online(), 2);
+        let again = presence.take();
+        assert_eq!(changes(&again), [("back", Some(true)), ("gone", Some(false)), ("here", Some(true))]);
+        let [gone_before, gone_again] =
+            [&unheard, &again].map(|seen| seen.iter().find(|seen| seen.device == gone).unwrap());
+        assert_eq!((gone_again.at, &gone_again.address), (gone_before.at, &gone_before.address));
+        let cause = gone_again.change.as_ref().and_then(|change| change.cause.as_deref());
+        assert_eq!(cause, Some("it left"));
+        assert_eq!(presence.take().len(), 0);
     }
 }
