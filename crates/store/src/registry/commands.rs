@@ -12,6 +12,12 @@ use crate::time::{from_nanoseconds, to_nanoseconds};
 const MOST_OPEN: i64 = 100;
 /// Commands of a device that are remembered.
 const MOST_KEPT: i64 = 500;
+/// Configurations of a device that are remembered, with the one that counts.
+const MOST_CONFIGURATIONS: i64 = 20;
+/// How long a device that began may be silent, beyond the command's time: 24 hours, in nanoseconds.
+const MOST_SILENCE: i64 = 24 * 3600 * 1_000_000_000;
+/// What a device began and does not speak of any more. If it does later, that counts.
+const SILENT: &str = "state = 'received' AND max(coalesce(expires_at, 0), coalesce(answered_at, 0)) < ?1";
 
 /// What a command is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,8 +176,11 @@ impl Registry {
                     )?
                     .execute([device])?;
             }
+            transaction
+                .prepare_cached(&format!("UPDATE command SET state = 'expired' WHERE {SILENT} AND device = ?2"))?
+                .execute(params![at.saturating_sub(MOST_SILENCE), device])?;
             let open: i64 = transaction
-                .prepare_cached("SELECT count(*) FROM command WHERE device = ?1 AND state = 'queued'")?
+                .prepare_cached("SELECT count(*) FROM command WHERE device = ?1 AND state IN ('queued', 'received')")?
                 .query_row([device], |row| row.get(0))?;
             if open >= MOST_OPEN {
                 let reason = "wait for this device already, a hundred of them";
@@ -199,6 +208,13 @@ impl Registry {
                      AND number NOT IN (SELECT number FROM command WHERE device = ?1 ORDER BY number DESC LIMIT ?2)",
                 )?
                 .execute(params![device, MOST_KEPT])?;
+            transaction
+                .prepare_cached(
+                    "DELETE FROM command WHERE device = ?1 AND kind = 'configuration' AND number NOT IN
+                     (SELECT number FROM command WHERE device = ?1 AND kind = 'configuration'
+                      ORDER BY number DESC LIMIT ?2)",
+                )?
+                .execute(params![device, MOST_CONFIGURATIONS])?;
             Ok(())
         })
     }
@@ -310,12 +326,20 @@ impl Registry {
         Ok(true)
     }
 
-    /// Ends what waits past its time. Returns how many there were.
+    /// Ends what waits past its time, and what was begun a day before. Returns how many there were.
     pub fn expire_commands(&self, now: Timestamp) -> Result<usize, StoreError> {
         self.write(|transaction| {
-            Ok(transaction
+            let now = to_nanoseconds(now);
+            let waited = transaction
                 .prepare_cached("UPDATE command SET state = 'expired' WHERE state = 'queued' AND expires_at < ?1")?
-                .execute([to_nanoseconds(now)])?)
+                .execute([now])?;
+            let silent = transaction
+                .prepare_cached(&format!("UPDATE command SET state = 'expired' WHERE {SILENT}"))?
+                .execute([now.saturating_sub(MOST_SILENCE)])?;
+            Ok(waited + silent)
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
