@@ -134,7 +134,9 @@ fn answers_that_were_lost_never_shut_the_device_out() {
         assert_eq!(scene.ask(claim, &format!("k{}", round + 1), serial, 10), new(serial));
         assert_eq!(scene.admit("b0", 11), CertificateStatus::Previous);
     }
-    assert_eq!(scene.admit("b1", 12), CertificateStatus::Superseded, "another one was asked for since");
+    assert_eq!(scene.admit("b1", 12), CertificateStatus::Unknown, "two were asked for since: it is forgotten");
+    assert_eq!(scene.admit("b2", 12), CertificateStatus::Superseded, "another one was asked for since");
+    assert_eq!(scene.registry.certificates(&scene.device).unwrap().len(), 3);
     assert_eq!(scene.admit("b3", 13), CertificateStatus::Current);
     assert_eq!(scene.admit("b0", 14), CertificateStatus::Previous, "to go back to");
     assert_eq!(scene.ask(Claim::Certificate("b3"), "k4", "b4", 15), new("b4"));
@@ -173,6 +175,14 @@ fn a_key_is_one_device_s() {
     assert_eq!(scene.ask(Claim::Verified, "k1", "d1", 1), new("d1"));
     scene.device = scene.add("pump-8");
     assert_eq!(scene.ask(Claim::Verified, "k1", "d2", 2), Certified::Refused(NotCertified::KeyOfAnother));
+    // Whoever has no credential hears the same of a device that there is and of one that there is not.
+    let grace = Claim::ExpiredKey(Duration::from_secs(30 * 86_400));
+    for device in ["pump-8", "pump-9"] {
+        scene.device = DeviceId::new(device).unwrap();
+        for key in ["k1", "k2"] {
+            assert_eq!(scene.ask(grace, key, "d2", 2), Certified::Refused(NotCertified::KeyUnknown), "{device} {key}");
+        }
+    }
 }
 
 #[test]
@@ -183,6 +193,11 @@ fn after_its_end_the_same_key_and_no_other_is_renewed_for_a_while() {
     let unknown = Certified::Refused(NotCertified::KeyUnknown);
     assert_eq!(scene.ask(grace, "k0", "e1", YEAR - 1), unknown, "it has not expired");
     assert_eq!(scene.ask(grace, "k9", "e1", YEAR + 10), unknown, "another key");
+    // A connection that has been open since before the end.
+    assert_eq!(scene.admit("e0", YEAR), CertificateStatus::Current);
+    assert_eq!(scene.admit("e0", YEAR + 1), CertificateStatus::Expired);
+    let kept_open = scene.ask(Claim::Certificate("e0"), "k0", "e1", YEAR + 1);
+    assert_eq!(kept_open, Certified::Refused(NotCertified::CertificateRefused));
     assert_eq!(scene.ask(grace, "k0", "e1", YEAR + 31 * DAY), Certified::Refused(NotCertified::GraceOver));
     assert_eq!(scene.ask(grace, "k0", "e1", YEAR + 29 * DAY), new("e1"));
     assert_eq!(scene.ask(grace, "k0", "e2", YEAR + 29 * DAY + 60), again("e1"), "the answer was lost");

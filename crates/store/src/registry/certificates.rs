@@ -10,6 +10,9 @@ use super::{Failure, Registry};
 use crate::error::StoreError;
 use crate::time::{from_nanoseconds, to_nanoseconds};
 
+/// Certificates of a device that were asked for, and never used, that are remembered.
+const MOST_PENDING: i64 = 2;
+
 /// A certificate that was issued to a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
@@ -43,7 +46,7 @@ pub struct CertificateState {
 }
 
 /// The answer to a device that presented a certificate. Only `Current` and `Previous` are let
-/// in. The dates are the TLS layer's to check; here they decide only about `Previous`.
+/// in. The TLS layer checks the dates when a connection begins; here their end counts for all that comes later on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CertificateStatus {
     /// The newest certificate of the device.
@@ -51,6 +54,8 @@ pub enum CertificateStatus {
     /// The one before the newest that is in use, still within its dates: a renewal may be under way. A certificate that
     /// the device asked for and never used does not make another one older: its answer may have been lost.
     Previous,
+    /// The newest, and its time is over.
+    Expired,
     /// Revoked.
     Revoked,
     /// Replaced for good by a newer one.
@@ -74,6 +79,7 @@ impl CertificateStatus {
         match self {
             Self::Current => "current",
             Self::Previous => "previous",
+            Self::Expired => "certificate_expired",
             Self::Revoked => "certificate_revoked",
             Self::Superseded => "certificate_superseded",
             Self::Unknown => "certificate_unknown",
@@ -273,6 +279,16 @@ pub(super) fn insert(
             chain.is_some(),
         ])
         .map_err(|error| Failure::from(error).or_exists("certificate", &serial))?;
+    if chain.is_some() {
+        // Of certificates that were never used only the newest can be: a device that asks without end fills nothing.
+        transaction
+            .prepare_cached(
+                "DELETE FROM certificate WHERE device = ?1 AND pending AND revoked_at IS NULL AND number NOT IN
+                 (SELECT number FROM certificate WHERE device = ?1 AND pending AND revoked_at IS NULL
+                  ORDER BY number DESC LIMIT ?2)",
+            )?
+            .execute(params![certificate.device.as_str(), MOST_PENDING])?;
+    }
     Ok(())
 }
 
@@ -307,6 +323,7 @@ pub(super) fn check(
         let is_retired = row.get::<_, Option<i64>>(2)?.is_some();
         break match age {
             _ if is_revoked => CertificateStatus::Revoked,
+            _ if is_newest && to_nanoseconds(now) > not_after => CertificateStatus::Expired,
             _ if is_newest => CertificateStatus::Current,
             // Another one was asked for before this one was used.
             _ if is_pending => CertificateStatus::Superseded,

@@ -266,6 +266,7 @@ fn certify(
         Claim::Verified | Claim::ExpiredKey(_) => {}
     }
     match find_device(transaction, request.device)? {
+        None if matches!(request.claim, Claim::ExpiredKey(_)) => return refused(NotCertified::KeyUnknown),
         None => return refused(NotCertified::NoSuchDevice),
         // Whoever has only a key is not told more of the device than of any other.
         Some(device) if !device.enabled && matches!(request.claim, Claim::ExpiredKey(_)) => {
@@ -276,6 +277,10 @@ fn certify(
     }
     let known = match known(transaction, request)? {
         Ok(known) => known,
+        // Another device's key is not told that this device exists.
+        Err(NotCertified::KeyOfAnother) if matches!(request.claim, Claim::ExpiredKey(_)) => {
+            return refused(NotCertified::KeyUnknown);
+        }
         Err(why) => return refused(why),
     };
     if let Some(chain) = known.as_ref().and_then(|known| known.answer(request.now)) {
