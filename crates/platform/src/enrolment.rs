@@ -159,12 +159,14 @@ impl Enrolment {
         Self { registry, authority, incidents, rates: Rates::default(), turns, lifetime, grace }
     }
 
-    /// Answers a request in PEM. What became of it is in the audit log.
+    /// Answers a request in PEM that comes from `source`: the device, or an address. What became of it is in the audit
+    /// log.
     pub(crate) async fn certify(
         &self,
         device: &DeviceId,
         csr_pem: String,
         right: Right,
+        source: &str,
     ) -> Result<Answer, EnrolmentError> {
         let actor = match &right {
             Right::Operator(name) => name.clone(),
@@ -177,7 +179,7 @@ impl Enrolment {
                 let detail = if answer.again { "the certificate this key has already" } else { "a new certificate" };
                 self.incidents.deed(&actor, "certificate.sign", device.as_str(), detail).await;
             }
-            Err(error) => self.incidents.request_for_certificate_refused(device, error.code()),
+            Err(error) => self.incidents.request_for_certificate_refused(source, device, error.code()),
         }
         answer
     }

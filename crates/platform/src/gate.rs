@@ -220,9 +220,9 @@ impl Gate {
         };
         let asked = enrolment::read(device, &payload);
         let answered = match asked {
-            Ok(csr) => self.enrolment.certify(device, csr, right).await,
+            Ok(csr) => self.enrolment.certify(device, csr, right, device.as_str()).await,
             Err(error) => {
-                self.incidents.request_for_certificate_refused(device, error.code());
+                self.incidents.request_for_certificate_refused(device.as_str(), device, error.code());
                 Err(error)
             }
         };

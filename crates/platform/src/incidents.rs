@@ -182,9 +182,9 @@ impl Incidents {
         }
     }
 
-    /// A certificate that was not given. Who asks may be anybody: what is named is bounded as for one source.
-    pub(crate) fn request_for_certificate_refused(&self, device: &DeviceId, code: &str) {
-        if self.is_news("certificate", "request", &format!("{device} {code}")) {
+    /// A certificate that was not given. `source` asked: the device, or for whoever is not known to be it, the address.
+    pub(crate) fn request_for_certificate_refused(&self, source: &str, device: &DeviceId, code: &str) {
+        if self.is_news("certificate", source, &format!("{device} {code}")) {
             tracing::warn!(%device, code, "request for a certificate refused");
             self.record(device.as_str(), "certificate.sign", device.as_str(), code);
         }

@@ -38,8 +38,13 @@ pub enum ProvisioningError {
     )]
     HasNoKey(DeviceId),
     /// A certificate was asked for, and the device has none that is good.
-    #[error("device '{0}' has no certificate to revoke; disable it, or replace its key")]
-    HasNoCertificate(DeviceId),
+    #[error("device '{device}' has no certificate to revoke; disable it, or replace its key")]
+    HasNoCertificate {
+        /// The device.
+        device: DeviceId,
+        /// Enrolment tokens that were taken back all the same.
+        enrolment_tokens: usize,
+    },
     /// The system gave no random numbers.
     #[error("the system gave no random numbers")]
     Random,
@@ -191,17 +196,21 @@ impl Provisioning {
             let revoked = this.revoke_all(&id);
             // Also when only a part of it succeeded.
             this.close(&id);
-            let revoked = revoked?;
-            if revoked == 0 { Err(ProvisioningError::HasNoCertificate(id)) } else { Ok(revoked) }
+            match revoked? {
+                (0, enrolment_tokens) => Err(ProvisioningError::HasNoCertificate { device: id, enrolment_tokens }),
+                (certificates, _) => Ok(certificates),
+            }
         })
         .await
     }
 
-    fn revoke_all(&self, id: &DeviceId) -> Result<usize, ProvisioningError> {
+    /// Returns how many certificates and tokens were good.
+    fn revoke_all(&self, id: &DeviceId) -> Result<(usize, usize), ProvisioningError> {
         // In one change: a certificate that is asked for meanwhile is among them, or is refused. A token that waits to
         // be used would bring a certificate back.
-        self.registry.revoke_enrolment_tokens(id, Timestamp::now())?;
-        Ok(self.registry.revoke_certificates_of(id, "revoked by an operator", Timestamp::now())?)
+        let tokens = self.registry.revoke_enrolment_tokens(id, Timestamp::now())?;
+        let certificates = self.registry.revoke_certificates_of(id, "revoked by an operator", Timestamp::now())?;
+        Ok((certificates, tokens))
     }
 
     pub(crate) async fn remove(&self, device: &DeviceId) -> Result<(), ProvisioningError> {

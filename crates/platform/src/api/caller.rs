@@ -18,6 +18,10 @@ use super::{State, blocking};
 /// What a device hears that asks for more.
 const OWN_ONLY: &str = "a device key reads and writes its own device only";
 
+/// Where a connection comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Address(pub(super) std::net::IpAddr);
+
 /// The certificate that a connection was opened with, on the listener that asks for one. TLS has verified it; whether it
 /// is still its device's is asked for every request.
 #[derive(Clone, Debug)]

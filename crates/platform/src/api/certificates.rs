@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::{FromRequestParts, State as Extract};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ use tesaiot_contract::{DeviceId, Secret};
 use tesaiot_store::registry::{EnrolmentToken, NotCertified};
 use tesaiot_tls::CertificateSummary;
 
-use super::caller::{By, Caller, credential};
+use super::caller::{Address, By, Caller, credential};
 use super::payload::{self, Signing};
 use super::problem::{Path, Problem};
 use super::{State, blocking};
@@ -76,13 +76,19 @@ impl Asker {
 /// `POST /devices/{id}/csr`: a certificate for a key that the device made.
 pub(super) async fn request(
     Extract(state): Extract<State>,
+    Extension(Address(address)): Extension<Address>,
     asker: Asker,
     Path(id): Path<DeviceId>,
     headers: HeaderMap,
     body: Signing,
 ) -> Result<Response, Problem> {
     let right = asker.right(&id)?;
-    certify(&state, &id, right, &headers, &body).await
+    // Whoever is not known to be the device must not silence what is said of the device itself, or of others.
+    let source = match right {
+        Right::Token(_) | Right::ExpiredKey => address.to_string(),
+        _ => id.to_string(),
+    };
+    certify(&state, &id, (right, &source), &headers, &body).await
 }
 
 /// `POST /devices/{id}/certificate/sign-csr`: the same, by an operator.
@@ -93,14 +99,14 @@ pub(super) async fn sign(
     headers: HeaderMap,
     body: Signing,
 ) -> Result<Response, Problem> {
-    let right = Right::Operator(caller.operator()?.to_owned());
-    certify(&state, &id, right, &headers, &body).await
+    let actor = caller.operator()?;
+    certify(&state, &id, (Right::Operator(actor.to_owned()), actor), &headers, &body).await
 }
 
 async fn certify(
     state: &State,
     id: &DeviceId,
-    right: Right,
+    (right, source): (Right, &str),
     headers: &HeaderMap,
     body: &Signing,
 ) -> Result<Response, Problem> {
@@ -110,7 +116,7 @@ async fn certify(
         Err(_) => Err(tesaiot_pki::RequestError::TooLarge { limit: enrolment::MAX_BYTES }.into()),
     };
     let answered = match csr {
-        Ok(csr) => state.enrolment.certify(id, csr, right).await,
+        Ok(csr) => state.enrolment.certify(id, csr, right, source).await,
         Err(error) => Err(error),
     };
     let answer = match answered {

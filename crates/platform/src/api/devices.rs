@@ -18,6 +18,7 @@ use super::caller::Caller;
 use super::payload;
 use super::problem::{Path, Problem, Query};
 use super::{State, blocking};
+use crate::provisioning::ProvisioningError;
 
 /// Devices on one page, unless asked otherwise, and at most.
 const PAGE: (usize, usize) = (100, 1000);
@@ -159,7 +160,11 @@ pub(super) async fn revoke(
     Path(id): Path<DeviceId>,
 ) -> Result<Json<Value>, Problem> {
     let actor = caller.operator()?;
-    let revoked = state.provisioning.revoke_certificates(&id).await?;
+    let revoked = state.provisioning.revoke_certificates(&id).await;
+    if matches!(revoked, Err(ProvisioningError::HasNoCertificate { enrolment_tokens: 1.., .. })) {
+        state.incidents.operator(actor, "enrolment-token.revoke", id.as_str(), "allowed").await;
+    }
+    let revoked = revoked?;
     state.incidents.operator(actor, "certificate.revoke", id.as_str(), "allowed").await;
     Ok(Json(json!({"success": true, "device_id": id, "revoked": revoked})))
 }

@@ -87,7 +87,7 @@ impl From<ProvisioningError> for Problem {
         match error {
             ProvisioningError::Registry(error) => error.into(),
             ProvisioningError::NoSuchDevice(id) => Self::no_such_device(id.as_str()),
-            error @ (ProvisioningError::HasNoKey(_) | ProvisioningError::HasNoCertificate(_)) => {
+            error @ (ProvisioningError::HasNoKey(_) | ProvisioningError::HasNoCertificate { .. }) => {
                 Self::new(StatusCode::CONFLICT, "wrong_login_method", error.to_string())
             }
             other => Self::internal(&other),

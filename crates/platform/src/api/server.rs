@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::caller::Shown;
+use super::caller::{Address, Shown};
 use super::patience::Patient;
 use crate::incidents::Incidents;
 
@@ -115,7 +115,9 @@ async fn serve(
     };
     let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).map(|leaf| Shown::new(leaf));
     let router = TowerToHyperService::new(router);
+    let address = Address(peer.address.ip());
     let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(address);
         if let Some(shown) = &shown {
             request.extensions_mut().insert(shown.clone());
         }

@@ -118,3 +118,16 @@ fn a_token_opens_no_other_door() {
     platform.operator().post("/devices/pump-7/enrolment-tokens", b"{\"lifetime_seconds\":0}").expect(400);
     platform.operator().post("/devices/nobody/enrolment-tokens", b"{}").expect(404);
 }
+
+#[test]
+fn tokens_that_are_taken_back_alone_are_in_the_audit_log_too() {
+    let mut platform = TestPlatform::start();
+    platform.device("pump-8", AuthMode::ServerTls);
+    platform.operator().post("/devices/pump-8/certificate/revoke", b"").expect_problem(409, "wrong_login_method");
+    let text = token(&platform, "pump-8", 600);
+    platform.operator().post("/devices/pump-8/certificate/revoke", b"").expect_problem(409, "wrong_login_method");
+    with(&platform, &text).post(&path("pump-8"), &OwnKey::new().body("pump-8")).expect_problem(403, "token_revoked");
+    platform.stop();
+    let log = platform.audit_log();
+    assert_eq!(log.iter().filter(|record| record.event.action == "enrolment-token.revoke").count(), 1, "{log:#?}");
+}
