@@ -145,6 +145,31 @@ fn the_agent_with_the_same_data_directory_sends_it() {
     agent.stop();
     scene.publish(9, &[]).expect_success();
     assert_eq!(scene.levels(), [7, 9]);
+    // Nor is one emptied by acknowledgements whose agent waits for receipts.
+    let mut plan = AgentPlan::new(&scene.device, scene.device.port(), &["--interval", "60", "--confirm", "receipts"]);
+    plan.data.clone_from(&scene.spool);
+    let agent = plan.start();
+    agent.until("an answer", |_| true);
+    agent.stop();
+    let outcome = scene.publish(10, &[]);
+    assert_eq!(outcome.code, Some(3), "{outcome:#?}");
+    assert!(outcome.stderr.contains("belongs to an agent with --confirm receipts"), "{outcome:#?}");
+    assert!(outcome.stderr.contains("hint: give --spool another directory"), "{outcome:#?}");
+}
+
+#[test]
+fn a_broker_that_does_not_say_stored_empties_no_spool_of_who_asks_for_that() {
+    let place = Place::new();
+    let broker = place.broker(true);
+    let bundle = place.certificate_bundle(broker.port());
+    for found in 0..2 {
+        let outcome = publish(&bundle, &["--spool", "waiting", "--wait-stored", "--json"]);
+        assert_eq!(outcome.code, Some(9), "{outcome:#?}");
+        assert_eq!(spool(&outcome), json!({"found": found, "kept": 1, "lost": 0, "waiting": found + 1}));
+        assert!(outcome.stderr.contains("this broker does not say that they are stored"), "{outcome:#?}");
+    }
+    let outcome = publish(&bundle, &["--spool", "waiting", "--json"]).expect_success();
+    assert_eq!(spool(&outcome), json!({"found": 2, "kept": 1, "lost": 0, "waiting": 0}));
 }
 
 #[test]
