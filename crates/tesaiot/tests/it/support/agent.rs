@@ -55,7 +55,10 @@ impl AgentPlan {
             None => more.extend(["--interval", "60"]),
         }
         let agent = Self { more, ..self.clone() }.start();
-        agent.until("an empty outbox", |status| status["waiting"] == 0 && status["acknowledged"].as_u64() > Some(0));
+        // A receipt that came while no agent listened is repeated within a minute.
+        agent.within(6 * PATIENCE, "an empty outbox", |status| {
+            status["waiting"] == 0 && status["acknowledged"].as_u64() > Some(0)
+        });
         agent.running.signal("TERM");
         agent.running.wait(PATIENCE);
     }
@@ -87,9 +90,14 @@ impl AgentProcess {
     /// Waits until its status is as asked for, and returns it.
     #[track_caller]
     pub(crate) fn until(&self, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+        self.within(3 * PATIENCE, what, is)
+    }
+
+    #[track_caller]
+    fn within(&self, patience: std::time::Duration, what: &str, is: impl Fn(&Value) -> bool) -> Value {
         let started = std::time::Instant::now();
         let mut last = None;
-        while started.elapsed() < 3 * PATIENCE {
+        while started.elapsed() < patience {
             last = self.status();
             if let Some(status) = last.take_if(|status| is(status)) {
                 return status;
