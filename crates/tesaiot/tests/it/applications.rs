@@ -264,7 +264,7 @@ fn who_reads_commands_does_not_take_them_from_the_device() {
     let token = token(&platform, "auditor", &["device/pump-7/commands/#"]);
     let mut application = reader(&platform, platform.mqtt_tls().port(), &token, "auditor", &[]);
     let _application = Running::start(application.args(["-t", "device/pump-7/commands/#"]));
-    subscribed(&platform, "auditor");
+    subscribed(&platform, "application:1:auditor");
     let order = |id: &str, name: &str| {
         let body = json!({"command": name}).to_string();
         platform.operator().post(&format!("/devices/{id}/commands"), body.as_bytes()).expect(202)
