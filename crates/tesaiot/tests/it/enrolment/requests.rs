@@ -91,9 +91,9 @@ fn what_is_wrong_with_a_request_is_said_and_nothing_is_signed() {
     rest.post(&path("pump-77"), &own.body("pump-77")).expect_problem(403, "forbidden");
     let stranger = platform.anonymous().with_header("X-API-KEY", "tesa_dak_pump7_00000000000000000000000000000000");
     stranger.post(&path("pump-7"), &own.body("pump-7")).expect_problem(401, "unauthorized");
-    // With nothing but a key that no certificate was ever for.
+    // With nothing but a key that no certificate was ever for; who is nobody is not told that there is no such device.
     platform.anonymous().post(&path("pump-7"), &own.body("pump-7")).expect_problem(401, "key_unknown");
-    platform.anonymous().post(&path("nobody"), &own.body("nobody")).expect_problem(401, "unauthorized");
+    platform.anonymous().post(&path("nobody"), &own.body("nobody")).expect_problem(401, "key_unknown");
     platform.operator().post("/devices/pump-7/disable", b"").expect(200);
     rest.post(&path("pump-7"), &own.body("pump-7")).expect_problem(401, "unauthorized");
     platform.stop();
